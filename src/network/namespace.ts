@@ -1,0 +1,2 @@
+/** `--net`: a namespace of the pod's own with nothing but loopback, or the host's. */
+export type NetworkMode = 'none' | 'host';

@@ -1,0 +1,65 @@
+import type { InsecureOptions } from '../config/insecure.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { NetworkMode } from '../network/namespace.ts';
+import type { Store } from '../store/store.ts';
+import type { TrustDirectories } from '../trust/keystore.ts';
+
+/** Where warnings for the operator go; fetch's Reporter is one. */
+export interface Warnings {
+  warn(line: string): void;
+}
+
+/** What preparing a pod reads from and writes to. */
+export interface PrepareContext {
+  readonly store: Store;
+  /** Trusted keys, asked again about every image. */
+  readonly directories: TrustDirectories;
+  /** The flavour's own directory, with its manifest.json: `dist/stage1/native`. */
+  readonly stage1Dir: string;
+  /** `--dir`: `pods/` lies in it. */
+  readonly dataDir: string;
+  readonly report: Warnings;
+}
+
+/** A pod as the command line asks for it. */
+export interface PodRequest {
+  readonly apps: readonly AppRequest[];
+  readonly network: NetworkMode;
+  /** Default: `gantry-UUID`. */
+  readonly hostname?: string;
+  readonly overlay: boolean;
+  readonly interactive: boolean;
+  /** A file the UUID is written to as soon as there is one. */
+  readonly uuidFile?: string;
+  readonly insecure: InsecureOptions;
+  /** `--set-env`, `--set-env-file`: set for every app, over what image and app say. */
+  readonly setEnvironment?: ReadonlyMap<string, string>;
+  /** `--inherit-env`: set for every app that does not set them itself. */
+  readonly inheritedEnvironment?: ReadonlyMap<string, string>;
+  /** Pod annotations (`--annotation` of rkt's prepare and run), by AC Identifier. */
+  readonly annotations?: ReadonlyMap<string, string>;
+  readonly userAnnotations?: Readonly<Record<string, string>>;
+  readonly userLabels?: Readonly<Record<string, string>>;
+}
+
+/** One app: its image and what the command line says over the image's own app section. */
+export interface AppRequest {
+  readonly record: ImageRecord;
+  /** Default: from the image's name. */
+  readonly name?: string;
+  /** Appended to the image's exec, or to `exec`. */
+  readonly args: readonly string[];
+  /** Replaces the whole exec of the image. */
+  readonly exec?: string;
+  readonly user?: string;
+  readonly group?: string;
+  readonly supplementaryGids?: readonly number[];
+  readonly workingDirectory?: string;
+  readonly environment?: ReadonlyMap<string, string>;
+  readonly capsRetain?: readonly string[];
+  readonly capsRemove?: readonly string[];
+  readonly readOnlyRootfs?: boolean;
+  readonly annotations?: ReadonlyMap<string, string>;
+  readonly userAnnotations?: Readonly<Record<string, string>>;
+  readonly userLabels?: Readonly<Record<string, string>>;
+}
