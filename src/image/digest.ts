@@ -1,0 +1,77 @@
+import { GantryError } from '../error.ts';
+
+/** The hash algorithms Gantry names content by. */
+export type DigestAlgorithm = 'sha256' | 'sha512';
+
+/** What some bytes hash to; `hex` is whole and lower case. */
+export interface Digest {
+  readonly algorithm: DigestAlgorithm;
+  readonly hex: string;
+}
+
+/**
+ * The appc image ID: `sha512-` and the 128 hex digits of the SHA-512 of the uncompressed archive
+ * (appc spec/aci.md, "Image ID").
+ */
+export type ImageId = string;
+
+/** What every image ID starts with: SHA-512 is the only algorithm appc allows (spec/types.md). */
+export const imageIdPrefix = 'sha512-';
+
+const wholeId = /^sha512-[0-9a-f]{128}$/;
+// rkt keeps and prints only the first half of the hash, so manifests written beside rkt hold that.
+const referredId = /^sha512-[0-9a-f]{64,128}$/;
+
+/** Whether `text` is a whole image ID. */
+export function isImageId(text: string): boolean {
+  return wholeId.test(text);
+}
+
+/**
+ * A whole image ID.
+ * @throws GantryError `invalid-reference`
+ */
+export function parseImageId(text: string): ImageId {
+  if (!wholeId.test(text)) {
+    throw new GantryError(
+      'invalid-reference',
+      `invalid image ID ${JSON.stringify(text)}: an image ID is sha512- and 128 lower-case hex digits`,
+    );
+  }
+  return text;
+}
+
+/**
+ * Whether `text` is an image ID as a manifest may refer to an image: whole, or at least the 64
+ * digits rkt keeps of it. Compare with `matchesImageId`.
+ */
+export function isReferredImageId(text: string): boolean {
+  return referredId.test(text);
+}
+
+/** Whether `id` (whole) is the image that `wanted` (whole, or shortened as rkt does) means. */
+export function matchesImageId(id: ImageId, wanted: string): boolean {
+  return referredId.test(wanted) && id.startsWith(wanted);
+}
+
+/** The image ID of an archive whose uncompressed bytes have this SHA-512, in hex. */
+export function imageIdOf(sha512Hex: string): ImageId {
+  return parseImageId(imageIdPrefix + sha512Hex);
+}
+
+/** An image ID as `fetch` prints it: the first 64 digits, as rkt shortens them. */
+export function shortImageId(id: ImageId, digits = 64): string {
+  return id.slice(0, imageIdPrefix.length + digits);
+}
+
+/** `sha512:abcd…`, or `sha256-abcd…`: both separators are in use (OCI, appc). */
+export function parseDigest(text: string): Digest {
+  const match = /^(sha256|sha512)[:-]([0-9a-f]+)$/.exec(text);
+  const [, algorithm, hex] = match ?? [];
+  if (algorithm === 'sha256' && hex?.length === 64) return { algorithm, hex };
+  if (algorithm === 'sha512' && hex?.length === 128) return { algorithm, hex };
+  throw new GantryError(
+    'invalid-reference',
+    `invalid digest ${JSON.stringify(text)}: a digest is sha256 or sha512, ":" and its hex digits`,
+  );
+}

@@ -1,0 +1,79 @@
+import type { Field } from './document.ts';
+import { readAppName } from './label.ts';
+
+/** A directory or file of the host. */
+export interface HostVolume {
+  name: string;
+  kind: 'host';
+  /** Absolute, on the host. */
+  source: string;
+  readOnly: boolean;
+  /** Whether mounts beneath the source come along; where absent, they do. */
+  recursive?: boolean;
+}
+
+/** A directory that lives as long as the pod. */
+export interface EmptyVolume {
+  name: string;
+  kind: 'empty';
+  readOnly: boolean;
+  /** Octal digits, such as `0755`. */
+  mode: string;
+  uid: number;
+  gid: number;
+}
+
+/** What a pod mounts into its apps (appc spec/pods.md, `volumes`). */
+export type Volume = HostVolume | EmptyVolume;
+
+const maxId = 0xffff_fffe;
+
+/** One element of `volumes`, or an app's own `appVolume`. */
+export function readVolume(item: Field): Volume {
+  const kind = item.member('kind').string();
+  if (kind === 'host') return readHostVolume(item);
+  if (kind === 'empty') return readEmptyVolume(item);
+  throw item.member('kind').refuse(`must be host or empty, not ${JSON.stringify(kind)}`);
+}
+
+function readHostVolume(item: Field): HostVolume {
+  refuseMembers(item, 'host', ['mode', 'uid', 'gid']);
+  const recursive = item.member('recursive').optional((field) => field.boolean());
+  return {
+    name: readAppName(item.member('name')),
+    kind: 'host',
+    source: item.member('source').absolutePath(),
+    readOnly: readFlag(item.member('readOnly')),
+    ...(recursive === undefined ? {} : { recursive }),
+  };
+}
+
+function readEmptyVolume(item: Field): EmptyVolume {
+  if (item.member('source').value !== '') refuseMembers(item, 'empty', ['source']);
+  const mode = item.member('mode').optional((field) => field.string()) ?? '0755';
+  if (!/^[0-7]{3,4}$/.test(mode)) {
+    throw item
+      .member('mode')
+      .refuse(`must be three or four octal digits, not ${JSON.stringify(mode)}`);
+  }
+  return {
+    name: readAppName(item.member('name')),
+    kind: 'empty',
+    readOnly: readFlag(item.member('readOnly')),
+    mode,
+    uid: item.member('uid').optional((field) => field.integer(0, maxId)) ?? 0,
+    gid: item.member('gid').optional((field) => field.integer(0, maxId)) ?? 0,
+  };
+}
+
+function readFlag(field: Field): boolean {
+  return field.optional((given) => given.boolean()) ?? false;
+}
+
+function refuseMembers(item: Field, kind: string, names: string[]): void {
+  for (const name of names) {
+    if (item.member(name).given) {
+      throw item.member(name).refuse(`means nothing for a volume of kind ${kind}`);
+    }
+  }
+}
