@@ -35,7 +35,7 @@ export interface AppSpec {
 export interface AppOverride extends Partial<Omit<AppSpec, 'imageId' | 'imageName'>> {
   /** Takes the place of the manifest's `app` before anything else is changed. */
   app?: App;
-  /** Follow the program, in place of the manifest's arguments, as in rkt. */
+  /** Added behind the arguments of the manifest, or of `exec`, as in rkt. */
   args?: string[];
 }
 
@@ -65,10 +65,10 @@ export function appSpecOf(
   override: AppOverride = {},
 ): AppSpec {
   const { manifest } = image;
-  const { app: substitute, args, exec, environment, ...fields } = override;
+  const { app: substitute, args = [], exec, environment, ...fields } = override;
   const app = substitute ?? manifest.app ?? bare;
   return {
-    name: sanitizedName(override, manifest),
+    name: override.name ?? sanitizeAppName(manifest.name),
     imageId: image.id,
     imageName: manifest.name,
     exec: commandLine(exec ?? app.exec, args, manifest.name),
@@ -89,17 +89,12 @@ export function appSpecOf(
   };
 }
 
-function sanitizedName(override: AppOverride, manifest: ImageManifest): string {
-  return override.name ?? sanitizeAppName(manifest.name);
-}
-
-function commandLine(exec: string[], args: string[] | undefined, imageName: string): string[] {
-  const [program] = exec;
-  if (program === undefined) {
+function commandLine(exec: string[], args: string[], imageName: string): string[] {
+  if (exec.length === 0) {
     throw new GantryError(
       'invalid-manifest',
-      `image ${imageName} does not say what to run: name a program with --exec`,
+      `image ${imageName} does not say what to execute: name a program with --exec`,
     );
   }
-  return args === undefined ? exec : [program, ...args];
+  return [...exec, ...args];
 }

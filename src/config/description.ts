@@ -1,0 +1,80 @@
+import { type Credentials, loadAuth, loadRegistryAuth } from './auth.ts';
+import type { Directories } from './directories.ts';
+import { loadLimits } from './limits.ts';
+import { loadPaths } from './paths.ts';
+import { loadStage1 } from './stage1.ts';
+
+/** One configuration entry, as a file would hold it. */
+export interface ConfigEntry {
+  rktVersion: 'v1';
+  rktKind: string;
+  [field: string]: unknown;
+}
+
+/** What `gantry config` prints as JSON. */
+export interface ConfigDescription {
+  stage0: ConfigEntry[];
+}
+
+/**
+ * The configuration in force, in the shape `rkt config` prints: one `auth` or `dockerAuth` entry for
+ * each host, then `paths` and `stage1` (empty strings where nothing is set), then Gantry's `limits`.
+ * It holds the credentials, as rkt's does: it is for whoever can read the files anyway.
+ */
+export function describeConfig(directories: Directories): ConfigDescription {
+  const paths = loadPaths(directories);
+  const stage1 = loadStage1(directories);
+  return {
+    stage0: [
+      ...describeAuth(directories),
+      ...describeRegistryAuth(directories),
+      entry('paths', { data: paths.data ?? '', 'stage1-images': paths.stage1Images ?? '' }),
+      entry('stage1', {
+        name: stage1.name ?? '',
+        version: stage1.version ?? '',
+        location: stage1.location ?? '',
+      }),
+      entry('limits', { ...loadLimits(directories) }),
+    ],
+  };
+}
+
+function entry(kind: string, fields: Record<string, unknown>): ConfigEntry {
+  return { rktVersion: 'v1', rktKind: kind, ...fields };
+}
+
+function describeAuth(directories: Directories): ConfigEntry[] {
+  return byHost(loadAuth(directories)).map(([host, credentials]) =>
+    entry('auth', {
+      domains: [host],
+      type: credentials.type,
+      credentials: describeCredentials(credentials),
+    }),
+  );
+}
+
+function describeRegistryAuth(directories: Directories): ConfigEntry[] {
+  return byHost(loadRegistryAuth(directories)).map(([host, credentials]) =>
+    entry('dockerAuth', { registries: [host], credentials: describeCredentials(credentials) }),
+  );
+}
+
+/** By host name, so that two runs print the same. */
+function byHost<C>(credentials: ReadonlyMap<string, C>): [string, C][] {
+  return [...credentials].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function describeCredentials(credentials: Credentials): Record<string, string> {
+  switch (credentials.type) {
+    case 'basic':
+      return { user: credentials.user, password: credentials.password };
+    case 'oauth':
+      return { token: credentials.token };
+    case 'aws':
+      return {
+        accessKeyID: credentials.accessKeyId,
+        secretAccessKey: credentials.secretAccessKey,
+        awsRegion: credentials.region ?? '',
+      };
+  }
+}
