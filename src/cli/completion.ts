@@ -1,0 +1,104 @@
+import type { Option } from 'commander';
+import { GantryError } from '../error.ts';
+import { buildCommand, type CommandDefinition } from './command.ts';
+import { globalOptions } from './globals.ts';
+import { allDefinitions } from './registry.ts';
+
+export const definition: CommandDefinition = {
+  name: 'completion',
+  summary: 'print the completion script of a shell',
+  operands: 'bash|zsh|fish',
+  examples: ['gantry completion bash > /etc/bash_completion.d/gantry'],
+  async run(_context, { operands }) {
+    const [shell] = operands;
+    const write = shell === undefined ? undefined : SHELLS[shell];
+    if (operands.length !== 1 || write === undefined) {
+      throw new GantryError('usage', 'name one shell: gantry completion bash, zsh or fish');
+    }
+    process.stdout.write(write(await vocabulary()));
+    return 0;
+  },
+};
+
+/** What can be completed: the options after each command's words. */
+interface Vocabulary {
+  commands: { words: string; summary: string; options: readonly Option[] }[];
+}
+
+const SHELLS: Readonly<Record<string, (vocabulary: Vocabulary) => string>> = {
+  bash: bashScript,
+  zsh: (vocabulary) =>
+    `#compdef gantry\nautoload -U +X bashcompinit && bashcompinit\n${bashScript(vocabulary)}`,
+  fish: fishScript,
+};
+
+async function vocabulary(): Promise<Vocabulary> {
+  const commands = (await allDefinitions()).map((each) => ({
+    words: each.name,
+    summary: each.summary,
+    options: buildCommand(each, globalOptions()).options,
+  }));
+  return { commands };
+}
+
+function longNames(options: readonly Option[]): string {
+  return options.map((option) => `${option.long}${option.isBoolean() ? '' : '='}`).join(' ');
+}
+
+function bashScript({ commands }: Vocabulary): string {
+  const first = [...new Set(commands.map(({ words }) => words.split(' ')[0]))].join(' ');
+  const groups = Map.groupBy(
+    commands.filter(({ words }) => words.includes(' ')),
+    ({ words }) => words.split(' ')[0] ?? '',
+  );
+  const groupCases = [...groups].map(
+    ([group, members]) =>
+      `    ${group}) words="${members.map(({ words }) => words.split(' ')[1]).join(' ')}" ;;`,
+  );
+  const optionCases = commands.map(
+    ({ words, options }) => `    "${words}") words="${longNames(options)}" ;;`,
+  );
+  return `# bash completion for gantry, written by "gantry completion bash"
+_gantry() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" command="" word words="" i
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="\${COMP_WORDS[i]}"
+    case "$word" in -*|=) continue ;; esac
+    case "$command" in
+    "") command="$word" ;;
+    ${[...groups.keys()].join('|')}) command="$command $word" ;;
+    esac
+  done
+  case "$command" in
+    "") words="${first} ${longNames(globalOptions())}" ;;
+${groupCases.join('\n')}
+${optionCases.join('\n')}
+  esac
+  case "$command" in
+    enter|stop|rm|status|cat-manifest|plan|run-prepared)
+      [[ "$current" == -* ]] || words="$(gantry list --full --no-legend 2>/dev/null | cut -f1)" ;;
+  esac
+  COMPREPLY=($(compgen -W "$words" -- "$current"))
+  [[ "\${COMPREPLY[0]}" == *= ]] && compopt -o nospace
+}
+complete -o default -F _gantry gantry
+`;
+}
+
+function fishScript({ commands }: Vocabulary): string {
+  const quote = (text: string) => `'${text.replaceAll('\\', '\\\\').replaceAll("'", "\\'")}'`;
+  const lines = ['# fish completion for gantry, written by "gantry completion fish"'];
+  for (const { words, summary, options } of commands) {
+    const [first, second] = words.split(' ');
+    const parent =
+      second === undefined ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${first}`;
+    lines.push(`complete -c gantry -n ${quote(parent)} -a ${second ?? first} -d ${quote(summary)}`);
+    for (const option of options) {
+      const takes = option.isBoolean() ? '' : ' -r';
+      lines.push(
+        `complete -c gantry -n ${quote(`__fish_seen_subcommand_from ${second ?? first}`)} -l ${option.long?.slice(2)}${takes} -d ${quote(option.description)}`,
+      );
+    }
+  }
+  return `${lines.join('\n')}\n`;
+}

@@ -1,0 +1,18 @@
+import { describeConfig } from '../config/describe.ts';
+import type { CommandDefinition } from './command.ts';
+import { valued } from './command.ts';
+import { formatJson } from './format.ts';
+import { parseFormat } from './output.ts';
+
+export const definition: CommandDefinition = {
+  name: 'config',
+  summary: 'print the configuration in force, as JSON',
+  description:
+    'Prints what the system, local and user configuration directories add up to, in the form rkt prints it. Credentials are part of it: keep the output to yourself.',
+  options: [valued('--format FORMAT', 'json or json-pretty', 'json-pretty')],
+  run(context, { options }) {
+    const format = parseFormat(options['format']) ?? 'json-pretty';
+    process.stdout.write(`${formatJson(describeConfig(context.directories), format)}\n`);
+    return 0;
+  },
+};

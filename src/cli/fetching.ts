@@ -1,0 +1,102 @@
+import { Option } from 'commander';
+import { GantryError } from '../error.ts';
+import type { FetchContext, PullPolicy } from '../fetch/context.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { Reference } from '../image/reference.ts';
+import type { Context } from './context.ts';
+
+/** What is to be fetched, beside what the global options say. */
+export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' | 'limits'> {
+  reference: Reference;
+  signature?: string;
+}
+
+/** `--pull-policy`. */
+export function pullPolicyOption(fallback: PullPolicy): Option {
+  return new Option(
+    '--pull-policy POLICY',
+    'when to ask the network for an image: never, new (only if it is not stored) or update',
+  ).default(fallback);
+}
+
+/** The value of `--pull-policy`. Throws `usage` for another word. */
+export function parsePullPolicy(value: unknown): PullPolicy {
+  if (value === 'never' || value === 'new' || value === 'update') return value;
+  throw new GantryError(
+    'usage',
+    `--pull-policy: "${String(value)}" is unknown: use never, new or update`,
+  );
+}
+
+/**
+ * Fetches an image; SIGINT and SIGTERM break the fetch off, and what is half done is removed before
+ * the process ends by that signal. Under a service manager the unit's start time is extended.
+ */
+export async function fetchWith(context: Context, request: FetchRequest): Promise<ImageRecord> {
+  const [{ fetchImage }, { askForReview }] = await Promise.all([
+    import('../fetch/fetch.ts'),
+    import('./key-review.ts'),
+  ]);
+  const interruption = interruptible();
+  const ready = keepManagerWaiting(`Fetching ${request.reference.text}`);
+  try {
+    return await fetchImage(
+      request.reference,
+      {
+        ...request,
+        directories: context.directories,
+        insecure: context.insecure,
+        trustKeysFromHttps: context.trustKeysFromHttps,
+        report: context.report,
+        env: process.env,
+        signal: interruption.signal,
+        reviewKey: askForReview(),
+      },
+      request.signature === undefined ? {} : { signature: request.signature },
+    );
+  } finally {
+    ready();
+    interruption.end();
+  }
+}
+
+const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/** A signal that aborts at the first SIGINT, SIGTERM or SIGHUP; `end` then dies of it. */
+function interruptible(): { signal: AbortSignal; end(): void } {
+  const controller = new AbortController();
+  let received: NodeJS.Signals | undefined;
+  const listener = (signal: NodeJS.Signals) => {
+    received = signal;
+    controller.abort(new GantryError('interrupted', `interrupted by ${signal}: nothing was kept`));
+  };
+  for (const signal of ENDING_SIGNALS) process.on(signal, listener);
+  return {
+    signal: controller.signal,
+    end: () => {
+      for (const signal of ENDING_SIGNALS) process.off(signal, listener);
+      if (received !== undefined) process.kill(process.pid, received);
+    },
+  };
+}
+
+/** How far ahead a unit's start time-out is pushed, and how often. */
+const EXTENSION_USEC = 60_000_000;
+const EXTENSION_INTERVAL_MS = 20_000;
+
+/** sd_notify(3): says what is being waited for, and asks for more time until the result is called. */
+function keepManagerWaiting(status: string): () => void {
+  const socket = process.env['NOTIFY_SOCKET'];
+  if (socket === undefined || socket === '') return () => undefined;
+  const extend = async () => {
+    const { system } = await import('../system/binding.ts');
+    try {
+      system.notify(socket, `STATUS=${status}\nEXTEND_TIMEOUT_USEC=${EXTENSION_USEC}`);
+    } catch {
+      // A manager that does not listen is no reason not to fetch.
+    }
+  };
+  void extend();
+  const timer = setInterval(extend, EXTENSION_INTERVAL_MS);
+  return () => clearInterval(timer);
+}

@@ -1,0 +1,18 @@
+import type { Option } from 'commander';
+import { flag, valued } from './command.ts';
+
+/** The options every command takes, before or after its name. */
+export function globalOptions(): Option[] {
+  return [
+    flag('--debug', 'print the chain of causes and where images come from'),
+    valued('--dir DIR', 'data directory (default: /var/lib/gantry, or what paths.d says)'),
+    valued(
+      '--insecure-options LIST',
+      'comma-separated security features to turn off: none, http, image, tls, pubkey, capabilities, paths, seccomp, all-fetch, all-run, all',
+    ),
+    valued('--local-config DIR', "the administrator's configuration (default: /etc/gantry)"),
+    valued('--system-config DIR', "the vendor's configuration (default: /usr/lib/gantry)"),
+    valued('--user-config DIR', 'a configuration of your own, over both others'),
+    flag('--trust-keys-from-https', 'trust keys found by discovery over HTTPS without asking'),
+  ];
+}

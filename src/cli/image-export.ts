@@ -1,0 +1,22 @@
+import { Store } from '../store/store.ts';
+import { type CommandDefinition, flag } from './command.ts';
+import { imageAndPath, requireImage } from './image-selection.ts';
+
+export const definition: CommandDefinition = {
+  name: 'image export',
+  summary: 'write a stored image to an ACI file',
+  description:
+    'Writes the image as an uncompressed ACI, so that its digest is the image id. The stored bytes are checked on the way; nothing is fetched.',
+  operands: 'IMAGE OUTPUT',
+  options: [flag('--overwrite', 'replace an existing file')],
+  examples: ['gantry image export example.com/app:1.0.0 app.aci'],
+  async run(context, { operands, options }) {
+    const { image, path } = imageAndPath(operands);
+    const store = Store.open(context.dataDir);
+    using _pin = store.pinImages();
+    await store.exportImage(requireImage(store, image), path, {
+      overwrite: options['overwrite'] === true,
+    });
+    return 0;
+  },
+};

@@ -1,0 +1,13 @@
+#!/usr/bin/env node
+import { enableCompileCache } from 'node:module';
+import { fileURLToPath } from 'node:url';
+
+// Before anything else is loaded, so that all of it comes from the cache the build has warmed. The
+// cache lies inside the installation, where only its owner can write: its content is executed.
+enableCompileCache({
+  directory: fileURLToPath(new URL('./compile-cache', import.meta.url)),
+  portable: true,
+});
+
+const { main } = await import('./program.ts');
+process.exitCode = await main(process.argv.slice(2));

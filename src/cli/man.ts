@@ -1,0 +1,91 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Option } from 'commander';
+import { GantryError } from '../error.ts';
+import { buildCommand, type CommandDefinition } from './command.ts';
+import { globalOptions } from './globals.ts';
+import { allDefinitions } from './registry.ts';
+
+export const definition: CommandDefinition = {
+  name: 'man',
+  summary: 'write the man pages, made from what --help shows',
+  operands: 'DIRECTORY',
+  async run(_context, { operands }) {
+    const [directory] = operands;
+    if (directory === undefined || operands.length !== 1) {
+      throw new GantryError('usage', 'name the directory to write the pages to');
+    }
+    mkdirSync(directory, { recursive: true });
+    const definitions = await allDefinitions();
+    writeFileSync(join(directory, 'gantry.1'), overviewPage(definitions));
+    for (const each of definitions) {
+      writeFileSync(join(directory, `${pageName(each)}.1`), commandPage(each));
+    }
+    return 0;
+  },
+};
+
+function pageName({ name }: CommandDefinition): string {
+  return `gantry-${name.replaceAll(' ', '-')}`;
+}
+
+/** Text as roff takes it: no line may begin with a control character, hyphens stay hyphens. */
+function roff(text: string): string {
+  return text
+    .replaceAll('\\', '\\e')
+    .replaceAll('-', '\\-')
+    .replace(/^([.'])/gm, '\\&$1');
+}
+
+function heading(page: string): string {
+  return `.TH ${roff(page.toUpperCase())} 1 "" "gantry" "Gantry"\n`;
+}
+
+function section(title: string, lines: readonly string[]): string {
+  return `.SH ${title}\n${lines.join('\n')}\n`;
+}
+
+function optionLines(options: readonly Option[]): string[] {
+  return options.flatMap(({ flags, description }) => [
+    '.TP',
+    `.B ${roff(flags)}`,
+    roff(description),
+  ]);
+}
+
+function commandPage(each: CommandDefinition): string {
+  const own = buildCommand(each, []).options;
+  const words = `gantry ${each.name}`;
+  const parts = [
+    heading(pageName(each)),
+    section('NAME', [roff(`${pageName(each)} - ${each.summary}`).replace('\\- ', '\\- ')]),
+    section('SYNOPSIS', [`.B ${roff(words)}`, roff(`[options] ${each.operands ?? ''}`)]),
+    section('DESCRIPTION', [roff(each.description ?? each.summary)]),
+  ];
+  if (own.length > 0) parts.push(section('OPTIONS', optionLines(own)));
+  parts.push(section('GLOBAL OPTIONS', optionLines(globalOptions())));
+  if (each.examples !== undefined) {
+    parts.push(section('EXAMPLES', ['.nf', ...each.examples.map(roff), '.fi']));
+  }
+  parts.push(section('EXIT STATUS', [EXIT_STATUS]), section('SEE ALSO', ['.BR gantry (1)']));
+  return parts.join('');
+}
+
+const EXIT_STATUS =
+  "254 when Gantry itself fails. Otherwise that of the app where one is run (128 and the signal's number when a signal ended it), and 0.";
+
+function overviewPage(definitions: readonly CommandDefinition[]): string {
+  const commands = definitions.flatMap((each) => [
+    '.TP',
+    `.BR ${roff(pageName(each))} (1)`,
+    roff(each.summary),
+  ]);
+  return [
+    heading('gantry'),
+    section('NAME', ['gantry \\- run pods from signed images']),
+    section('SYNOPSIS', ['.B gantry', '[global options] COMMAND [options] [operands]']),
+    section('COMMANDS', commands),
+    section('GLOBAL OPTIONS', optionLines(globalOptions())),
+    section('EXIT STATUS', [EXIT_STATUS]),
+  ].join('');
+}

@@ -1,0 +1,18 @@
+import type { CommandDefinition } from './command.ts';
+import { requireRoot } from './context.ts';
+import { PREPARE_OPTIONS, parseAppWords, preparePodFrom } from './pod-request.ts';
+
+export const definition: CommandDefinition = {
+  name: 'prepare',
+  summary: 'make a pod ready for gantry run-prepared, and print its UUID',
+  operands: 'IMAGE [options] [-- ARGS... [---]]...',
+  options: PREPARE_OPTIONS,
+  examples: ['gantry run-prepared "$(gantry prepare example.com/hello:1.0.0)"'],
+  parse: parseAppWords,
+  async run(context, invocation) {
+    requireRoot();
+    using pod = await preparePodFrom(context, invocation);
+    process.stdout.write(`${pod.uuid}\n`);
+    return 0;
+  },
+};

@@ -1,0 +1,83 @@
+import { CommanderError, type Option } from 'commander';
+import { GantryError } from '../error.ts';
+import {
+  buildCommand,
+  type CommandDefinition,
+  type Invocation,
+  normaliseWords,
+} from './command.ts';
+import { createContext, type GlobalValues } from './context.ts';
+import { globalOptions } from './globals.ts';
+import { registry } from './registry.ts';
+import { printError } from './report.ts';
+
+/** The exit code when Gantry itself fails; otherwise it is the app's (rkt uses the same). */
+export const FAILURE = 254;
+
+/** Runs one command line (the words after `gantry`) and answers the exit code. */
+export async function main(words: readonly string[]): Promise<number> {
+  const debug = words.some((word) => word === '--debug' || word === '--debug=true');
+  let name = '';
+  try {
+    const call = splitCall(words, globalOptions());
+    name = call.name;
+    const load = registry.get(name);
+    if (load === undefined) throw unknownCommand(name);
+    return await invoke((await load()).definition, call.words);
+  } catch (error) {
+    printError(name, error, debug);
+    return FAILURE;
+  }
+}
+
+/** The command's name, and all other words in their order: global options may stand before it. */
+function splitCall(words: readonly string[], globals: readonly Option[]) {
+  let at = 0;
+  while (at < words.length && (words[at] ?? '').startsWith('-')) {
+    const word = words[at] ?? '';
+    if (word === '--help' || word === '-h') return { name: 'help', words: words.slice(at + 1) };
+    if (word === '--version') return { name: 'version', words: [] };
+    const option = globals.find((known) => known.long === word.split('=', 1)[0]);
+    if (option === undefined)
+      throw new GantryError('usage', `unknown option ${word}: see gantry help`);
+    at += option.required && !word.includes('=') ? 2 : 1;
+  }
+  const leading = words.slice(0, at);
+  const [first, second, ...rest] = words.slice(at);
+  if (first === undefined) return { name: 'help', words: leading };
+  const isGroup = [...registry.keys()].some((known) => known.startsWith(`${first} `));
+  if (!isGroup) {
+    return { name: first, words: [...leading, ...words.slice(at + 1)] };
+  }
+  if (second === undefined || second === '--help' || second === '-h') {
+    return { name: 'help', words: [first] };
+  }
+  return { name: `${first} ${second}`, words: [...leading, ...rest] };
+}
+
+function unknownCommand(name: string): GantryError {
+  return new GantryError('usage', `unknown command "${name}": gantry help lists them`);
+}
+
+async function invoke(definition: CommandDefinition, words: readonly string[]): Promise<number> {
+  const command = buildCommand(definition, globalOptions());
+  let invocation: Invocation;
+  try {
+    const parsed = definition.parse?.(command, words);
+    if (definition.parse === undefined) {
+      command.parse(normaliseWords(command, words, definition.optionsFirst), { from: 'user' });
+    }
+    invocation = { operands: command.args, options: command.opts(), parsed };
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.helpDisplayed') return 0;
+    throw new GantryError('usage', usageMessage(error, definition));
+  }
+  const context = createContext(invocation.options as GlobalValues);
+  return await definition.run(context, invocation);
+}
+
+function usageMessage(error: CommanderError, definition: CommandDefinition): string {
+  const what = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+  return `${what}: see gantry ${definition.name} --help`;
+}

@@ -1,0 +1,23 @@
+import { startPod } from '../pod/run.ts';
+import type { CommandDefinition } from './command.ts';
+import { requireRoot } from './context.ts';
+import { PREPARE_OPTIONS, parseAppWords, preparePodFrom, RUN_OPTIONS } from './pod-request.ts';
+
+export const definition: CommandDefinition = {
+  name: 'run',
+  summary: 'run a pod from one or several images',
+  description:
+    'Finds each image in the store, or fetches it and checks its signature, prepares a pod and runs it. An IMAGE is a name (example.com/app:1.2,os=linux), an id (sha512-...), a URL or a path. Options after an image are of that image; -- begins its arguments and --- ends them. The exit code is that of the app; of several, the first that fails.',
+  operands: 'IMAGE [options] [-- ARGS... [---]]...',
+  options: [...RUN_OPTIONS, ...PREPARE_OPTIONS],
+  examples: [
+    'gantry run example.com/hello:1.0.0 -- --greet world',
+    'gantry run example.com/worker --name=a -- -v --- example.com/worker --name=b',
+  ],
+  parse: parseAppWords,
+  async run(context, invocation) {
+    requireRoot();
+    const pod = await preparePodFrom(context, invocation);
+    return startPod(pod, { debug: context.debug });
+  },
+};

@@ -1,0 +1,18 @@
+import { type CommandDefinition, flag } from './command.ts';
+import { requireRoot } from './context.ts';
+import { becomeFront } from './installation.ts';
+import { podNames, uuidFileOption } from './pod-selection.ts';
+
+export const definition: CommandDefinition = {
+  name: 'stop',
+  summary: 'stop running pods',
+  description:
+    'Asks each app to end with SIGTERM, and kills what is left after a grace period. With --force the pod is killed at once.',
+  operands: 'UUID...',
+  options: [flag('--force', 'kill instead of asking'), uuidFileOption()],
+  run(context, { operands, options }) {
+    requireRoot();
+    const force = options['force'] === true ? ['--force'] : [];
+    return becomeFront(context.dataDir, ['stop', ...force, ...podNames(operands, options)]);
+  },
+};

@@ -1,0 +1,26 @@
+/** The width of a tab stop: rkt's tables pad their cells with tabs, which scripts split at. */
+const TAB = 8;
+
+/**
+ * Rows as rkt prints them: each cell but the last filled up with tabs to the width of its column, which
+ * is the next tab stop after the longest cell. Every line ends in a newline.
+ */
+export function formatTable(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    for (const [column, cell] of row.slice(0, -1).entries()) {
+      const width = Math.floor(cell.length / TAB + 1) * TAB;
+      widths[column] = Math.max(widths[column] ?? 0, width);
+    }
+  }
+  return rows.map((row) => `${formatRow(row, widths)}\n`).join('');
+}
+
+function formatRow(row: readonly string[], widths: readonly number[]): string {
+  return row
+    .map((cell, column) => {
+      if (column === row.length - 1) return cell;
+      return cell + '\t'.repeat(Math.ceil(((widths[column] ?? 0) - cell.length) / TAB));
+    })
+    .join('');
+}
