@@ -18,17 +18,17 @@ interface AppOption {
 
 /** The options that belong to the image before them. */
 export const APP_OPTIONS: readonly Option[] = [
-  valued('--name NAME', 'name of the app (default: the last part of the image name)'),
-  valued('--exec PATH', 'run this instead of what the image says'),
-  valued('--working-dir PATH', 'working directory of the app'),
-  valued('--user USER', 'user of the app: a name, an id, or a path whose owner it is'),
-  valued('--group GROUP', 'group of the app: a name, an id, or a path whose group it is'),
-  valued('--supplementary-gids GIDS', 'comma-separated supplementary group ids'),
-  valued('--environment NAME=VALUE', 'an environment variable of the app; may be repeated'),
-  valued('--caps-retain LIST', 'comma-separated capabilities to keep, all others are removed'),
-  valued('--caps-remove LIST', 'comma-separated capabilities to remove from the default set'),
+  valued('--name <NAME>', 'name of the app (default: the last part of the image name)'),
+  valued('--exec <PATH>', 'run this instead of what the image says'),
+  valued('--working-dir <PATH>', 'working directory of the app'),
+  valued('--user <USER>', 'user of the app: a name, an id, or a path whose owner it is'),
+  valued('--group <GROUP>', 'group of the app: a name, an id, or a path whose group it is'),
+  valued('--supplementary-gids <GIDS>', 'comma-separated supplementary group ids'),
+  valued('--environment <NAME=VALUE>', 'an environment variable of the app; may be repeated'),
+  valued('--caps-retain <LIST>', 'comma-separated capabilities to keep, all others are removed'),
+  valued('--caps-remove <LIST>', 'comma-separated capabilities to remove from the default set'),
   new Option('--readonly-rootfs', "mount the app's root file system read-only"),
-  valued('--signature PATH', 'signature of the image: a file or a URL'),
+  valued('--signature <PATH>', 'signature of the image: a file or a URL'),
 ];
 
 const MANY = new Set(['--environment']);

@@ -32,7 +32,7 @@ export function flag(flags: string, description: string): Option {
   return new Option(flags, description);
 }
 
-/** An option with a value: `--app NAME`. */
+/** An option with a value: `--app <NAME>`. */
 export function valued(flags: string, description: string, fallback?: string): Option {
   const option = new Option(flags, description);
   return fallback === undefined ? option : option.default(fallback);

@@ -9,7 +9,7 @@ export const definition: CommandDefinition = {
   summary: 'print the configuration in force, as JSON',
   description:
     'Prints what the system, local and user configuration directories add up to, in the form rkt prints it. Credentials are part of it: keep the output to yourself.',
-  options: [valued('--format FORMAT', 'json or json-pretty', 'json-pretty')],
+  options: [valued('--format <FORMAT>', 'json or json-pretty', 'json-pretty')],
   run(context, { options }) {
     const format = parseFormat(options['format']) ?? 'json-pretty';
     process.stdout.write(`${formatJson(describeConfig(context.directories), format)}\n`);

@@ -9,7 +9,7 @@ export const definition: CommandDefinition = {
   description:
     'Joins the namespaces of an app and runs COMMAND there, as root of the pod, with the capabilities and the environment of the app. Without a command it is /bin/bash.',
   operands: 'UUID [COMMAND ARGS...]',
-  options: [valued('--app NAME', 'the app to enter, where the pod has several')],
+  options: [valued('--app <NAME>', 'the app to enter, where the pod has several')],
   optionsFirst: true,
   examples: ['gantry enter --app=redis 76dc6286 /bin/sh'],
   run(context, { operands, options }) {

@@ -14,7 +14,7 @@ export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' 
 /** `--pull-policy`. */
 export function pullPolicyOption(fallback: PullPolicy): Option {
   return new Option(
-    '--pull-policy POLICY',
+    '--pull-policy <POLICY>',
     'when to ask the network for an image: never, new (only if it is not stored) or update',
   ).default(fallback);
 }

@@ -10,9 +10,9 @@ export const definition: CommandDefinition = {
   description:
     'Moves pods that have exited, or whose preparation was broken off, to the garbage, and removes those that have been there for the grace period. Meant for a timer or cron; safe at any time, also several at once.',
   options: [
-    valued('--grace-period DURATION', 'how long an exited pod stays in the garbage', '30m0s'),
+    valued('--grace-period <DURATION>', 'how long an exited pod stays in the garbage', '30m0s'),
     valued(
-      '--expire-prepared DURATION',
+      '--expire-prepared <DURATION>',
       'how long a prepared pod that nobody runs stays',
       '24h0m0s',
     ),

@@ -5,14 +5,14 @@ import { flag, valued } from './command.ts';
 export function globalOptions(): Option[] {
   return [
     flag('--debug', 'print the chain of causes and where images come from'),
-    valued('--dir DIR', 'data directory (default: /var/lib/gantry, or what paths.d says)'),
+    valued('--dir <DIR>', 'data directory (default: /var/lib/gantry, or what paths.d says)'),
     valued(
-      '--insecure-options LIST',
+      '--insecure-options <LIST>',
       'comma-separated security features to turn off: none, http, image, tls, pubkey, capabilities, paths, seccomp, all-fetch, all-run, all',
     ),
-    valued('--local-config DIR', "the administrator's configuration (default: /etc/gantry)"),
-    valued('--system-config DIR', "the vendor's configuration (default: /usr/lib/gantry)"),
-    valued('--user-config DIR', 'a configuration of your own, over both others'),
+    valued('--local-config <DIR>', "the administrator's configuration (default: /etc/gantry)"),
+    valued('--system-config <DIR>', "the vendor's configuration (default: /usr/lib/gantry)"),
+    valued('--user-config <DIR>', 'a configuration of your own, over both others'),
     flag('--trust-keys-from-https', 'trust keys found by discovery over HTTPS without asking'),
   ];
 }

@@ -11,7 +11,7 @@ export const definition: CommandDefinition = {
   description:
     'Removes images no pod needs and nobody has used for the grace period, and what broken-off fetches left behind. Safe at any time, also several at once.',
   options: [
-    valued('--grace-period DURATION', 'how long an unused image stays', '24h0m0s'),
+    valued('--grace-period <DURATION>', 'how long an unused image stays', '24h0m0s'),
     flag('--dry-run', 'only say what would be removed'),
   ],
   async run(context, { options }) {

@@ -60,11 +60,11 @@ export const definition: CommandDefinition = {
   summary: 'list the images in the store',
   options: [
     valued(
-      '--fields LIST',
+      '--fields <LIST>',
       `columns, of ${Object.keys(FIELDS).join(', ')} (default: ${DEFAULT_FIELDS}; with --full also signedby)`,
     ),
-    valued('--sort LIST', 'sort by name, importtime, lastused or size', 'importtime'),
-    valued('--order ORDER', 'asc or desc', 'asc'),
+    valued('--sort <LIST>', 'sort by name, importtime, lastused or size', 'importtime'),
+    valued('--order <ORDER>', 'asc or desc', 'asc'),
     flag('--full', 'whole ids, sizes in bytes, exact times, who signed'),
     flag('--no-legend', 'without the line of column names'),
     formatOption(),

@@ -9,9 +9,9 @@ export const definition: CommandDefinition = {
     'Packs a directory and a manifest into an ACI. The same input always gives the same bytes. Sign the result with: gpg --armor --detach-sign OUTPUT',
   operands: 'OUTPUT',
   options: [
-    valued('--manifest FILE', 'the image manifest (JSON)'),
-    valued('--rootfs DIR', 'the directory that becomes the root file system'),
-    valued('--compression KIND', 'gzip, zstd or none', 'gzip'),
+    valued('--manifest <FILE>', 'the image manifest (JSON)'),
+    valued('--rootfs <DIR>', 'the directory that becomes the root file system'),
+    valued('--compression <KIND>', 'gzip, zstd or none', 'gzip'),
     flag('--overwrite', 'replace an existing file'),
   ],
   examples: [

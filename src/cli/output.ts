@@ -7,7 +7,7 @@ export type OutputFormat = 'json' | 'json-pretty';
 
 /** `--format`, for every command that lists. */
 export function formatOption(): Option {
-  return valued('--format FORMAT', 'json or json-pretty instead of text');
+  return valued('--format <FORMAT>', 'json or json-pretty instead of text');
 }
 
 /** The value of `--format`. Throws `usage` for another word. */

@@ -18,12 +18,12 @@ import { shippedStage1 } from './installation.ts';
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
 export const PREPARE_OPTIONS: readonly Option[] = [
-  valued('--hostname NAME', "the pod's host name (default: gantry-UUID)"),
+  valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
   flag('--inherit-env', 'give the apps all variables of this environment that they do not set'),
   flag('--no-overlay', 'copy the images instead of using overlayfs'),
-  repeated('--set-env NAME=VALUE', 'an environment variable of every app; may be repeated'),
-  repeated('--set-env-file FILE', 'variables of every app, one NAME=VALUE a line; may be repeated'),
-  repeated('--annotation NAME=VALUE', "an annotation of the pod's manifest; may be repeated"),
+  repeated('--set-env <NAME=VALUE>', 'an environment variable of every app; may be repeated'),
+  repeated('--set-env-file <FILE>', 'variables of every app, one NAME=VALUE a line; may be repeated'),
+  repeated('--annotation <NAME=VALUE>', "an annotation of the pod's manifest; may be repeated"),
   pullPolicyOption('new'),
   flag('--quiet', 'print no progress, on success only what was asked for'),
   ...APP_OPTIONS,
@@ -33,7 +33,7 @@ export const PREPARE_OPTIONS: readonly Option[] = [
 export const RUN_OPTIONS: readonly Option[] = [
   flag('--interactive', 'give the app this terminal; only one image may be given'),
   new Option('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
-  valued('--uuid-file-save FILE', "write the pod's UUID to a file"),
+  valued('--uuid-file-save <FILE>', "write the pod's UUID to a file"),
 ];
 
 /** The `parse` of a command whose operands are images with apps. */

@@ -7,7 +7,7 @@ import type { Context } from './context.ts';
 
 /** `--uuid-file`: a pod named by the file `--uuid-file-save` wrote. */
 export function uuidFileOption() {
-  return valued('--uuid-file FILE', 'read the UUID from a file that --uuid-file-save wrote');
+  return valued('--uuid-file <FILE>', 'read the UUID from a file that --uuid-file-save wrote');
 }
 
 /** The one pod a command is about, by UUID or `--uuid-file`. Throws `usage`, `not-found`, `ambiguous`. */

@@ -12,7 +12,7 @@ export const definition: CommandDefinition = {
   options: [
     flag('--interactive', 'give the app this terminal; the pod may have one app only'),
     new Option('--net [NETWORK]', 'none, or host (default: what prepare was told)'),
-    valued('--hostname NAME', "the pod's host name (default: gantry-UUID)"),
+    valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
     uuidFileOption(),
   ],
   run(context, { operands, options }) {

@@ -13,7 +13,7 @@ export const definition: CommandDefinition = {
     'Trusts the keys in each KEY (a file or an https:// URL) to sign images whose name begins with the prefix, in whole path components. Without a KEY they are looked up by discovery at the prefix. What is trusted is shown for review first.',
   operands: '[KEY...]',
   options: [
-    valued('--prefix PREFIX', 'trust the key for names under this prefix'),
+    valued('--prefix <PREFIX>', 'trust the key for names under this prefix'),
     flag('--root', 'trust the key for every name'),
     flag('--skip-fingerprint-review', 'do not ask whether the fingerprint is right'),
     flag('--insecure-allow-http', 'also take keys over plain HTTP'),

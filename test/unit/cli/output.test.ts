@@ -1,0 +1,65 @@
+import { describe, expect, it } from 'vitest';
+import { parseDuration } from '../../../src/cli/duration.ts';
+import { formatJson, formatRelative, formatSize } from '../../../src/cli/format.ts';
+import { oneLine } from '../../../src/cli/report.ts';
+import { formatTable } from '../../../src/cli/table.ts';
+
+describe('durations', () => {
+  it.each([
+    ['30m0s', 1800],
+    ['24h0m0s', 86400],
+    ['1h30m', 5400],
+    ['500ms', 0.5],
+    ['1.5s', 1.5],
+    ['0', 0],
+    ['0s', 0],
+  ])('reads %s', (text, seconds) => expect(parseDuration(text, '--x')).toBeCloseTo(seconds));
+
+  it.each(['', '10', 's', '-1s', '1d', '1s x', '1s1'])('refuses "%s"', (text) =>
+    expect(() => parseDuration(text, '--grace-period')).toThrow(
+      /--grace-period: .* is no duration/,
+    ),
+  );
+});
+
+describe('tables', () => {
+  it('pads cells with tabs to the next stop after the longest', () => {
+    const rows = [
+      ['UUID', 'APP', 'STATE'],
+      ['5bc080ca', 'redis', 'running'],
+      ['', 'etcd', ''],
+    ];
+    expect(formatTable(rows)).toBe('UUID\t\tAPP\tSTATE\n5bc080ca\tredis\trunning\n\t\tetcd\t\n');
+  });
+});
+
+describe('sizes and times', () => {
+  it.each([
+    [999, '999B'],
+    [1024, '1.0KiB'],
+    [12 * 1024 ** 2, '12MiB'],
+    [1.5 * 1024 ** 3, '1.5GiB'],
+  ])('formats %d bytes', (bytes, text) => expect(formatSize(bytes)).toBe(text));
+
+  it.each([
+    [0, 'now'],
+    [1, '1 second ago'],
+    [150, '2 minutes ago'],
+    [3600, '1 hour ago'],
+    [6 * 86400, '6 days ago'],
+    [-61, '1 minute from now'],
+  ])('formats a time %d seconds back', (seconds, text) => {
+    const now = new Date('2026-01-02T03:04:05Z');
+    expect(formatRelative(new Date(now.getTime() - seconds * 1000), now)).toBe(text);
+  });
+
+  it('writes bigints as exact numbers', () => {
+    expect(formatJson({ at: 1764000000123456789n }, 'json')).toBe('{"at":1764000000123456789}');
+  });
+});
+
+describe('text from outside', () => {
+  it('becomes one line without control characters', () => {
+    expect(oneLine('a\nb\u001b[31mc\u009bd')).toBe('a; b?[31mc?d');
+  });
+});
