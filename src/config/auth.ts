@@ -1,4 +1,5 @@
 import type { Field } from '../image/document.ts';
+import { quote } from '../image/quotation.ts';
 import { type Directories, inOrder } from './directories.ts';
 import { type ConfigFile, Origins, readConfigFiles } from './file.ts';
 
@@ -66,7 +67,7 @@ function loadCredentials<C extends Credentials>(
       if (file.kind !== kind) continue;
       const credentials = read(file.root);
       for (const host of readHosts(file.root.member(hostsField))) {
-        origins.claim(host, `${kind} for ${JSON.stringify(host)}`, file);
+        origins.claim(host, `${kind} for ${quote(host)}`, file);
         found.set(host, credentials);
       }
       if (file.exposed) found.warnings.push(exposure(file));
@@ -90,7 +91,7 @@ function readHost(item: Field): string {
   // Written as URL.host will write it, so that a look-up is a plain comparison.
   const url = URL.canParse(`https://${text}`) ? new URL(`https://${text}`) : undefined;
   if (url === undefined || /[/\\?#@\s]/.test(text)) {
-    throw item.refuse(`${JSON.stringify(text)} is not a host or host:port`);
+    throw item.refuse(`${quote(text)} is not a host or host:port`);
   }
   return url.host;
 }
@@ -101,7 +102,7 @@ function readCredentials(root: Field): Credentials {
   if (type === 'basic') return readBasic(field);
   if (type === 'oauth') return { type, token: readHeaderText(field.member('token')) };
   if (type === 'aws') return readAws(field);
-  throw root.member('type').refuse(`must be basic, oauth or aws, not ${JSON.stringify(type)}`);
+  throw root.member('type').refuse(`must be basic, oauth or aws, not ${quote(type)}`);
 }
 
 function readBasic(field: Field): BasicCredentials {

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { type Field, parseDocument } from '../image/document.ts';
+import { quote } from '../image/quotation.ts';
 
 /** One configuration file, its header checked. */
 export interface ConfigFile {
@@ -61,12 +62,12 @@ function readConfigFile(path: string, kinds: readonly string[]): ConfigFile {
   if (!kinds.includes(kind)) {
     throw root
       .member('rktKind')
-      .refuse(`${JSON.stringify(kind)} does not belong here (must be ${kinds.join(' or ')})`);
+      .refuse(`${quote(kind)} does not belong here (must be ${kinds.join(' or ')})`);
   }
   if (found !== version) {
     throw root
       .member('rktVersion')
-      .refuse(`${JSON.stringify(found)} is not known for ${kind} (must be ${version})`);
+      .refuse(`${quote(found)} is not known for ${kind} (must be ${version})`);
   }
   return { path, kind, root, exposed: (statSync(path).mode & 0o044) !== 0 };
 }

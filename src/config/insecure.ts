@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import { quote } from '../image/quotation.ts';
 
 /** The checks an operator asked to leave out with `--insecure-options`. */
 export interface InsecureOptions {
@@ -55,9 +56,9 @@ export function parseInsecureOptions(text: string): InsecureOptions {
     const checks = meanings.get(word);
     if (checks === undefined) {
       const known = [...meanings.keys()].join(', ');
-      throw refusal(`unknown option ${JSON.stringify(word)} (one of: ${known})`);
+      throw refusal(`unknown option ${quote(word)} (one of: ${known})`);
     }
-    if (words.indexOf(word) !== index) throw refusal(`duplicated option ${JSON.stringify(word)}`);
+    if (words.indexOf(word) !== index) throw refusal(`duplicated option ${quote(word)}`);
     for (const check of checks) options[check] = true;
   }
   return options;

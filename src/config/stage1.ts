@@ -1,5 +1,6 @@
 import type { Field } from '../image/document.ts';
 import { readIdentifier } from '../image/label.ts';
+import { quote } from '../image/quotation.ts';
 import { type Directories, inOrder } from './directories.ts';
 import { Origins, readConfigFiles } from './file.ts';
 
@@ -52,7 +53,7 @@ function readLocation(field: Field): string | undefined {
   if (location === undefined || location.startsWith('/')) return location;
   if (!URL.canParse(location) || !schemes.includes(new URL(location).protocol)) {
     throw field.refuse(
-      `must be an absolute path or a docker, file, http or https URL, not ${JSON.stringify(location)}`,
+      `must be an absolute path or a docker, file, http or https URL, not ${quote(location)}`,
     );
   }
   return location;

@@ -1,6 +1,7 @@
 import { type Field, refuseDuplicates } from './document.ts';
 import { type Isolator, readIsolators } from './isolator.ts';
 import { readAppName } from './label.ts';
+import { quote } from './quotation.ts';
 
 /** What is executed, as whom, and what it expects around it (appc spec/aci.md, `app`). */
 export interface App {
@@ -100,7 +101,7 @@ function readEnvironment(list: Field): EnvironmentVariable[] {
       throw item
         .member('name')
         .refuse(
-          `${JSON.stringify(name)} must be letters, digits, "_", "." and "-", and not begin with a digit`,
+          `${quote(name)} must be letters, digits, "_", "." and "-", and not begin with a digit`,
         );
     }
     return { name, value: item.member('value').optional((value) => value.string()) ?? '' };
@@ -155,9 +156,7 @@ function readEventHandlers(list: Field): EventHandler[] {
   const handlers = list.list().map((item): EventHandler => {
     const name = item.member('name').string();
     if (name !== 'pre-start' && name !== 'post-stop') {
-      throw item
-        .member('name')
-        .refuse(`must be pre-start or post-stop, not ${JSON.stringify(name)}`);
+      throw item.member('name').refuse(`must be pre-start or post-stop, not ${quote(name)}`);
     }
     const exec = readExec(item.member('exec'));
     if (exec.length === 0) throw item.member('exec').refuse('must name a program');

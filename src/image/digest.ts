@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import { quote } from './quotation.ts';
 
 /** The hash algorithms Gantry names content by. */
 export type DigestAlgorithm = 'sha256' | 'sha512';
@@ -35,7 +36,7 @@ export function parseImageId(text: string): ImageId {
   if (!wholeId.test(text)) {
     throw new GantryError(
       'invalid-reference',
-      `invalid image ID ${JSON.stringify(text)}: an image ID is sha512- and 128 lower-case hex digits`,
+      `invalid image ID ${quote(text)}: an image ID is sha512- and 128 lower-case hex digits`,
     );
   }
   return text;
@@ -72,6 +73,6 @@ export function parseDigest(text: string): Digest {
   if (algorithm === 'sha512' && hex?.length === 128) return { algorithm, hex };
   throw new GantryError(
     'invalid-reference',
-    `invalid digest ${JSON.stringify(text)}: a digest is sha256 or sha512, ":" and its hex digits`,
+    `invalid digest ${quote(text)}: a digest is sha256 or sha512, ":" and its hex digits`,
   );
 }

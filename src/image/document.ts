@@ -1,4 +1,5 @@
 import { type ErrorCode, GantryError } from '../error.ts';
+import { quote } from './quotation.ts';
 
 /** Any JSON value, as it came; keys are whatever the document holds. */
 export type JsonValue =
@@ -45,7 +46,8 @@ export class Field {
   /** A member of an object; absent or null where `given` is false. */
   member(name: string): Field {
     const value = Object.hasOwn(this.object(), name) ? this.object()[name] : undefined;
-    return new Field(value, this.path === '' ? name : `${this.path}.${name}`, this.kind);
+    const step = /^[\w-]+$/.test(name) ? `.${name}` : `[${quote(name)}]`;
+    return new Field(value, this.path === '' ? name : this.path + step, this.kind);
   }
 
   get given(): boolean {
@@ -97,7 +99,7 @@ export class Field {
   absolutePath(): string {
     const path = this.filledString();
     if (!path.startsWith('/')) {
-      throw this.refuse(`must be an absolute path, not ${JSON.stringify(path)}`);
+      throw this.refuse(`must be an absolute path, not ${quote(path)}`);
     }
     if (path.split('/').includes('..')) throw this.refuse('must not hold ".."');
     return path;
@@ -138,7 +140,7 @@ export function refuseDuplicates(list: Field, keys: readonly string[]): void {
   for (const [index, key] of keys.entries()) {
     if (seen.has(key)) {
       throw new Field(undefined, `${list.path}[${index}]`, list.kind).refuse(
-        `a second entry is called ${JSON.stringify(key)}`,
+        `a second entry is called ${quote(key)}`,
       );
     }
     seen.add(key);
@@ -172,7 +174,7 @@ function oneLine(text: string): string {
   return text.replace(/\p{Cc}+/gu, ' ').slice(0, 200);
 }
 
-const token = /"(?:[^"\\]|\\.)*"(\s*:)?|[{}[\]]|-?[0-9][-+.0-9eE]*/g;
+const token = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]|-?[0-9][-+.0-9eE]*/g;
 
 /** One pass over the tokens of text that JSON.parse has already accepted. */
 function refuseAmbiguity(text: string, whole: Field): void {
@@ -194,6 +196,6 @@ function refuseAmbiguity(text: string, whole: Field): void {
 function refuseName(quoted: string, names: Set<string> | undefined, whole: Field): void {
   const name: string = JSON.parse(quoted);
   if (name === '__proto__') throw whole.refuse('holds a field called "__proto__"');
-  if (names?.has(name)) throw whole.refuse(`holds the field ${quoted} twice in one object`);
+  if (names?.has(name)) throw whole.refuse(`holds the field ${quote(name)} twice in one object`);
   names?.add(name);
 }

@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import { quote } from './quotation.ts';
 
 // The regular expressions are appc's own (spec/types.md). They are stricter than rkt's code, which
 // lets separators follow each other: `a/../b` must never become part of a path.
@@ -72,10 +73,10 @@ export function sanitizeAppName(imageName: string): string {
     .toLowerCase()
     .replace(/[^a-z0-9]+/g, '-')
     .replace(/^-|-$/g, '');
-  return parseAppName(name, `app name made from image name ${JSON.stringify(imageName)}`);
+  return parseAppName(name, `app name made from image name ${quote(imageName)}`);
 }
 
 function accept(text: string, fault: string | undefined, what: string): string {
   if (fault === undefined) return text;
-  throw new GantryError('invalid-reference', `invalid ${what} ${JSON.stringify(text)}: ${fault}`);
+  throw new GantryError('invalid-reference', `invalid ${what} ${quote(text)}: ${fault}`);
 }

@@ -8,6 +8,7 @@ import {
   readIdentifier,
   readLabels,
 } from './label.ts';
+import { quote } from './quotation.ts';
 
 export type { App, EnvironmentVariable, EventHandler, MountPoint, Port } from './app.ts';
 export type { Isolator } from './isolator.ts';
@@ -80,7 +81,7 @@ export function annotationOf(
 export function readKind(root: Field, wanted: string): void {
   const field = root.member('acKind');
   const found = field.string();
-  if (found !== wanted) throw field.refuse(`must be ${wanted}, not ${JSON.stringify(found)}`);
+  if (found !== wanted) throw field.refuse(`must be ${wanted}, not ${quote(found)}`);
 }
 
 // semver.org, version 2.0.0, item 2, 9 and 10.
@@ -91,10 +92,9 @@ const semver =
 export function readVersion(field: Field): string {
   const version = field.filledString();
   const [, major, minor, patch] = (version.length <= 128 && semver.exec(version)) || [];
-  if (major === undefined)
-    throw field.refuse(`${JSON.stringify(version)} is not a semantic version`);
+  if (major === undefined) throw field.refuse(`${quote(version)} is not a semantic version`);
   if (major !== '0') {
-    throw field.refuse(`${JSON.stringify(version)} is too new: Gantry reads appc 0.x`);
+    throw field.refuse(`${quote(version)} is too new: Gantry reads appc 0.x`);
   }
   if (minor === '0' && patch === '0') throw field.refuse('must not be zero');
   return version;

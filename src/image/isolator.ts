@@ -1,6 +1,7 @@
 import type { Field, JsonValue } from './document.ts';
 import { readIdentifier } from './label.ts';
 import { parseQuantity } from './quantity.ts';
+import { quote } from './quotation.ts';
 
 /**
  * A limit on what an app or pod may do. The values of those appc knows have been checked for shape;
@@ -79,7 +80,7 @@ function checkSet(value: Field, pattern: RegExp, what: string): void {
   if (set.length === 0) throw value.member('set').refuse('must not be empty');
   for (const item of set) {
     if (!pattern.test(item.string())) {
-      throw item.refuse(`${JSON.stringify(item.string())} is not ${what}`);
+      throw item.refuse(`${quote(item.string())} is not ${what}`);
     }
   }
 }
@@ -92,7 +93,7 @@ function checkSeccomp(value: Field): void {
   checkSet(value, /^(@[-a-z0-9._]+\/[-a-z0-9._]+|[a-z0-9_]+)$/, 'a system call or @scope/wildcard');
   const errno = value.member('errno').optional((field) => field.string()) ?? '';
   if (!/^(E[A-Z0-9]+)?$/.test(errno)) {
-    throw value.member('errno').refuse(`${JSON.stringify(errno)} is not the name of an errno (E…)`);
+    throw value.member('errno').refuse(`${quote(errno)} is not the name of an errno (E…)`);
   }
 }
 
@@ -126,6 +127,6 @@ function checkQuantity(field: Field): void {
   if (!field.given) return;
   const text = typeof field.value === 'number' ? String(field.value) : field.string();
   if (parseQuantity(text) === undefined) {
-    throw field.refuse(`${JSON.stringify(text)} is not a quantity such as 250m, 1.5, 64Ki or 2G`);
+    throw field.refuse(`${quote(text)} is not a quantity such as 250m, 1.5, 64Ki or 2G`);
   }
 }

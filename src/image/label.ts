@@ -1,5 +1,6 @@
 import { type Field, refuseDuplicates } from './document.ts';
 import { appNameFault, identifierFault } from './identifier.ts';
+import { quote } from './quotation.ts';
 
 /** What tells images of one name apart: version, os, arch, and whatever the packer adds. */
 export interface Label {
@@ -47,8 +48,7 @@ export function readAppName(field: Field): string {
 function readNamed(field: Field, faultOf: (text: string) => string | undefined): string {
   const text = field.string();
   const fault = faultOf(text);
-  if (fault !== undefined)
-    throw field.refuse(text === '' ? fault : `${JSON.stringify(text)} ${fault}`);
+  if (fault !== undefined) throw field.refuse(text === '' ? fault : `${quote(text)} ${fault}`);
   return text;
 }
 
@@ -80,13 +80,11 @@ function refusePlatform(list: Field, labels: Label[]): void {
   const known = architectures.get(os);
   if (known === undefined) {
     const systems = [...architectures.keys()].join(', ');
-    throw list.refuse(`bad os ${JSON.stringify(os)} (must be one of: ${systems})`);
+    throw list.refuse(`bad os ${quote(os)} (must be one of: ${systems})`);
   }
   const arch = labels.find((label) => label.name === 'arch')?.value;
   if (arch !== undefined && !known.includes(arch)) {
-    throw list.refuse(
-      `bad arch ${JSON.stringify(arch)} for ${os} (must be one of: ${known.join(', ')})`,
-    );
+    throw list.refuse(`bad arch ${quote(arch)} for ${os} (must be one of: ${known.join(', ')})`);
   }
 }
 
@@ -95,10 +93,10 @@ export function readAnnotations(list: Field): Annotation[] {
   const annotations = readPairs(list);
   for (const { name, value } of annotations) {
     if (name === 'created' && !isTimestamp(value)) {
-      throw list.refuse(`created: ${JSON.stringify(value)} is not an RFC 3339 time`);
+      throw list.refuse(`created: ${quote(value)} is not an RFC 3339 time`);
     }
     if ((name === 'homepage' || name === 'documentation') && !isWebUrl(value)) {
-      throw list.refuse(`${name}: ${JSON.stringify(value)} is not an http or https URL`);
+      throw list.refuse(`${name}: ${quote(value)} is not an http or https URL`);
     }
   }
   return annotations;

@@ -11,6 +11,7 @@ import {
   readIdentifier,
   readLabels,
 } from './label.ts';
+import { quote } from './quotation.ts';
 import { readVolume, type Volume } from './volume.ts';
 
 export type { EmptyVolume, HostVolume, Volume } from './volume.ts';
@@ -144,7 +145,7 @@ function readExposedPort(item: Field): ExposedPort {
 function readIPv4(field: Field): string {
   const text = field.string();
   if (!/^((25[0-5]|2[0-4]\d|1?\d?\d)(\.|$)){4}$/.test(text) || text.endsWith('.')) {
-    throw field.refuse(`must be an IPv4 address, not ${JSON.stringify(text)}`);
+    throw field.refuse(`must be an IPv4 address, not ${quote(text)}`);
   }
   return text;
 }

@@ -1,6 +1,7 @@
 import { GantryError } from '../error.ts';
 import { imageIdPrefix } from './digest.ts';
 import { identifierFault } from './identifier.ts';
+import { quote } from './quotation.ts';
 
 /** `name:version,label=value`: an image to be looked up by name and labels. */
 export interface NameReference {
@@ -57,7 +58,7 @@ export function parseReference(text: string, isFile?: (path: string) => boolean)
   if (word === 'docker' || word === 'cimd' || scheme?.[2] !== undefined) {
     throw new GantryError(
       'unsupported',
-      `image reference ${JSON.stringify(text)}: ${word}: is not supported; use a name, an image ID, an https:// URL or a path`,
+      `image reference ${quote(text)}: ${word}: is not supported; use a name, an image ID, an https:// URL or a path`,
     );
   }
   return isPath(text, isFile) ? pathReference(text, text) : parseNameReference(text);
@@ -115,7 +116,7 @@ function decodePath(text: string, pathname: string): string {
     if (cause instanceof GantryError) throw cause;
     throw new GantryError(
       'invalid-reference',
-      `invalid image reference ${JSON.stringify(text)}: its percent-encoding is broken`,
+      `invalid image reference ${quote(text)}: its percent-encoding is broken`,
       { cause },
     );
   }
@@ -142,12 +143,12 @@ function parseNameReference(text: string): NameReference {
   }
   const name = colon === -1 ? head : head.slice(0, colon);
   const fault = identifierFault(name);
-  if (fault !== undefined) throw invalid(text, `the name ${JSON.stringify(name)} ${fault}`);
+  if (fault !== undefined) throw invalid(text, `the name ${quote(name)} ${fault}`);
   const labels = new Map<string, string>();
   if (colon !== -1) addLabel(text, labels, 'version', head.slice(colon + 1));
   for (const pair of pairs) {
     const equals = pair.indexOf('=');
-    if (equals === -1) throw invalid(text, `the label ${JSON.stringify(pair)} has no value`);
+    if (equals === -1) throw invalid(text, `the label ${quote(pair)} has no value`);
     addLabel(text, labels, pair.slice(0, equals), pair.slice(equals + 1));
   }
   return { kind: 'name', text, name, labels };
@@ -155,9 +156,9 @@ function parseNameReference(text: string): NameReference {
 
 function addLabel(text: string, labels: Map<string, string>, name: string, value: string): void {
   const fault = identifierFault(name);
-  if (fault !== undefined) throw invalid(text, `the label name ${JSON.stringify(name)} ${fault}`);
+  if (fault !== undefined) throw invalid(text, `the label name ${quote(name)} ${fault}`);
   if (name === 'name') throw invalid(text, 'a label cannot be called "name"');
-  if (labels.has(name)) throw invalid(text, `the label ${JSON.stringify(name)} is given twice`);
+  if (labels.has(name)) throw invalid(text, `the label ${quote(name)} is given twice`);
   // rkt takes `app:` for a version of no characters, which no image has; it is an unset variable.
   if (name === 'version' && value === '') throw invalid(text, 'its version is empty');
   labels.set(name, value);
@@ -168,8 +169,5 @@ function notAnArchive(text: string): GantryError {
 }
 
 function invalid(text: string, why: string): GantryError {
-  return new GantryError(
-    'invalid-reference',
-    `invalid image reference ${JSON.stringify(text)}: ${why}`,
-  );
+  return new GantryError('invalid-reference', `invalid image reference ${quote(text)}: ${why}`);
 }

@@ -1,5 +1,6 @@
 import type { Field } from './document.ts';
 import { readAppName } from './label.ts';
+import { quote } from './quotation.ts';
 
 /** A directory or file of the host. */
 export interface HostVolume {
@@ -33,7 +34,7 @@ export function readVolume(item: Field): Volume {
   const kind = item.member('kind').string();
   if (kind === 'host') return readHostVolume(item);
   if (kind === 'empty') return readEmptyVolume(item);
-  throw item.member('kind').refuse(`must be host or empty, not ${JSON.stringify(kind)}`);
+  throw item.member('kind').refuse(`must be host or empty, not ${quote(kind)}`);
 }
 
 function readHostVolume(item: Field): HostVolume {
@@ -52,9 +53,7 @@ function readEmptyVolume(item: Field): EmptyVolume {
   if (item.member('source').value !== '') refuseMembers(item, 'empty', ['source']);
   const mode = item.member('mode').optional((field) => field.string()) ?? '0755';
   if (!/^[0-7]{3,4}$/.test(mode)) {
-    throw item
-      .member('mode')
-      .refuse(`must be three or four octal digits, not ${JSON.stringify(mode)}`);
+    throw item.member('mode').refuse(`must be three or four octal digits, not ${quote(mode)}`);
   }
   return {
     name: readAppName(item.member('name')),
