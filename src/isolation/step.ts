@@ -1,0 +1,66 @@
+/**
+ * One step of a launch plan: a word, then its arguments, as specs/launch-plan.md defines them. Plain
+ * data: nothing here does anything.
+ */
+export type Step = SupervisorStep | SetupStep | AppStep | TeardownStep;
+
+/** Done, or kept in mind, by the supervisor. */
+export type SupervisorStep =
+  | readonly ['namespaces', ...NamespaceName[]]
+  | readonly ['grace', seconds: string]
+  | readonly ['output', 'lines' | 'terminal']
+  | readonly ['make-cgroup', directory: string]
+  | readonly ['join-cgroup', directory: string];
+
+export type NamespaceName = 'pid' | 'mount' | 'ipc' | 'uts' | 'net';
+
+/** Done by the pod's init, or by an app before it becomes the app. Modes are octal. */
+export type SetupStep =
+  | readonly ['private-mounts']
+  | readonly ['hostname', name: string]
+  | readonly ['loopback']
+  | readonly [
+      'mount',
+      source: string,
+      target: string,
+      type: string,
+      flags: string,
+      ...options: string[],
+    ]
+  | readonly ['make-directory', path: string, mode: string]
+  | readonly ['make-file', path: string, mode: string]
+  | readonly ['write-file', path: string, mode: string, content: string]
+  | readonly [
+      'make-device',
+      path: string,
+      mode: string,
+      kind: 'char' | 'block',
+      major: string,
+      minor: string,
+    ]
+  | readonly ['symlink', target: string, path: string]
+  | readonly ['open-tree', slot: string, source: string]
+  | readonly ['open-tree', slot: string, source: string, 'recursive']
+  | readonly ['move-tree', slot: string, target: string]
+  | readonly ['tree-attributes', slot: string, flags: string]
+  | readonly ['mount-attributes', path: string, flags: string]
+  | readonly ['pivot-root', path: string]
+  | readonly ['open-terminal', path: string];
+
+/** Done by an app on its way to exec. */
+export type AppStep =
+  | readonly ['unshare', 'mount']
+  | readonly ['mask', path: string]
+  | readonly ['read-only', path: string]
+  | readonly ['terminal', path: string]
+  | readonly ['umask', mask: string]
+  | readonly ['user', uid: string, gid: string, ...gids: string[]]
+  | readonly ['keep-caps', ...names: string[]]
+  | readonly ['no-new-privileges']
+  | readonly ['rlimit', name: string, soft: string, hard: string]
+  | readonly ['env', name: string, value: string]
+  | readonly ['chdir', path: string]
+  | readonly ['exec', path: string, argv0: string, ...args: string[]];
+
+/** Done by the supervisor when every process of the pod is gone. */
+export type TeardownStep = readonly ['remove-cgroup', directory: string];

@@ -1,0 +1,115 @@
+import { GantryError } from '../error.ts';
+import type { AppStep, SetupStep, Step, SupervisorStep, TeardownStep } from '../isolation/step.ts';
+
+/** A launch plan (specs/launch-plan.md): everything that is done to start a pod, in order. */
+export interface Plan {
+  readonly supervisor: readonly SupervisorStep[];
+  readonly pod: readonly SetupStep[];
+  readonly apps: readonly AppSection[];
+  readonly teardown: readonly TeardownStep[];
+}
+
+export interface AppSection {
+  readonly name: string;
+  readonly steps: readonly (SetupStep | AppStep)[];
+}
+
+/** A line of the plan as the file holds it: a step, or the start of a section. */
+type Line = Step | readonly ['section', ...string[]];
+
+const MAGIC = 'gantry-plan\x001\0';
+/** The launcher reads no more (specs/launch-plan.md, Form). */
+const MAX_BYTES = 1024 * 1024;
+
+/**
+ * The bytes of the file `plan`.
+ * @throws GantryError `launch` where a word holds a NUL, or the launcher would refuse the size
+ */
+export function encodePlan(plan: Plan): Buffer {
+  let text = MAGIC;
+  for (const [word, ...words] of lines(plan)) {
+    text += `${word}\0${words.length}\0`;
+    for (const argument of words) {
+      if (argument.includes('\0')) {
+        throw new GantryError('launch', `launch plan: ${word}: an argument holds a NUL byte`);
+      }
+      text += `${argument}\0`;
+    }
+  }
+  const bytes = Buffer.from(text, 'utf8');
+  if (bytes.length > MAX_BYTES) {
+    throw new GantryError(
+      'launch',
+      `launch plan: ${bytes.length} bytes are more than the launcher reads: use fewer apps, arguments or environment variables`,
+    );
+  }
+  return bytes;
+}
+
+/**
+ * The plan for people: one step a line, each word quoted as a shell would need it.
+ * @param bytes the file `plan`
+ * @throws GantryError `launch` when the file is not a plan
+ */
+export function formatPlan(bytes: Uint8Array): string {
+  return decodeLines(bytes)
+    .map((step) => {
+      const indent = step[0] === 'section' ? '' : '  ';
+      return `${indent}${step.map(quote).join(' ')}\n`;
+    })
+    .join('');
+}
+
+function* lines(plan: Plan): Generator<Line> {
+  yield ['section', 'supervisor'];
+  yield* plan.supervisor;
+  yield ['section', 'pod'];
+  yield* plan.pod;
+  for (const app of plan.apps) {
+    yield ['section', 'app', app.name];
+    yield* app.steps;
+  }
+  if (plan.teardown.length === 0) return;
+  yield ['section', 'teardown'];
+  yield* plan.teardown;
+}
+
+function decodeLines(bytes: Uint8Array): string[][] {
+  const text = Buffer.from(bytes).toString('utf8');
+  if (!text.startsWith(MAGIC) || !text.endsWith('\0')) throw damaged();
+  const words = text.slice(MAGIC.length, -1).split('\0');
+  const steps: string[][] = [];
+  for (let at = 0; at < words.length; ) {
+    const word = words[at];
+    const count = Number(words[at + 1]);
+    const end = at + 2 + count;
+    if (word === undefined || !Number.isInteger(count) || count < 0 || end > words.length) {
+      throw damaged();
+    }
+    steps.push([word, ...words.slice(at + 2, end)]);
+    at = end;
+  }
+  return steps;
+}
+
+function damaged(): GantryError {
+  return new GantryError(
+    'launch',
+    'the launch plan is damaged: remove the pod and prepare it anew',
+  );
+}
+
+/**
+ * One word as sh(1) reads it; one with control characters, which could garble a terminal, as bash,
+ * zsh and POSIX 2024 read $'…'.
+ */
+function quote(word: string): string {
+  if (/^[-\w@%+=:,./]+$/.test(word)) return word;
+  if (!/\p{Cc}/u.test(word)) return `'${word.replaceAll("'", "'\\''")}'`;
+  const escaped = word.replace(/[\\']|\p{Cc}/gu, (char) => {
+    if (char === '\n') return '\\n';
+    if (char === '\\' || char === "'") return `\\${char}`;
+    return [...Buffer.from(char)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');
+  });
+  return `$'${escaped}'`;
+}

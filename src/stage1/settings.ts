@@ -1,0 +1,56 @@
+import type { Credentials } from '../isolation/users.ts';
+import type { NetworkMode } from '../network/namespace.ts';
+
+/**
+ * Everything decided about a pod, as plain JSON: what a launch plan is compiled from, without a look
+ * at anything else. It is kept in the pod's record, so that a prepared pod can be started with
+ * another network, host name or terminal.
+ */
+export interface PodSettings {
+  readonly uuid: string;
+  readonly hostname: string;
+  readonly network: NetworkMode;
+  /** The one app runs on a terminal. */
+  readonly interactive: boolean;
+  /** Seconds between TERM and KILL of an orderly stop. */
+  readonly graceSeconds: number;
+  /** The absolute directory of the pod's own control group, to be made; none where absent. */
+  readonly cgroup?: string;
+  /** `--insecure-options=paths`. */
+  readonly openPaths: boolean;
+  readonly apps: readonly AppSettings[];
+  /** Names of the directories below `volumes/`. */
+  readonly volumes: readonly string[];
+}
+
+/** Everything decided about one app. */
+export interface AppSettings {
+  readonly name: string;
+  readonly rootfs: Rootfs;
+  readonly readOnlyRootfs: boolean;
+  /** Program, argv[0] and arguments. */
+  readonly exec: readonly string[];
+  readonly credentials: Credentials;
+  readonly capabilities: readonly string[];
+  readonly noNewPrivileges: boolean;
+  readonly environment: readonly (readonly [name: string, value: string])[];
+  readonly workingDirectory: string;
+  readonly mounts: readonly VolumeMount[];
+  /** Which of the files a pod brings the image lacks. */
+  readonly missing: readonly NameFile[];
+}
+
+/** Where an app's root file system comes from. Paths are relative to the pod directory. */
+export type Rootfs =
+  | { readonly kind: 'overlay'; readonly lowers: readonly string[] }
+  | { readonly kind: 'copy' };
+
+/** A volume at a path of an app's root. */
+export interface VolumeMount {
+  readonly volume: string;
+  readonly path: string;
+  readonly readOnly: boolean;
+}
+
+export type NameFile = 'hosts' | 'hostname' | 'mtab';
+export const NAME_FILES: readonly NameFile[] = ['hosts', 'hostname', 'mtab'];
