@@ -1,4 +1,21 @@
-import { closeSync, constants, fstatSync, openSync, readSync, type Stats } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  existsSync,
+  fchmodSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 
 /** More than any public key needs, however many people have certified it. */
@@ -37,7 +54,7 @@ export function requireSafeOwnership(path: string, stats: Stats): void {
 export function readKeyFile(path: string): Buffer {
   let fd: number;
   try {
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_CLOEXEC);
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
   } catch (error) {
     throw new GantryError('bad-key', `cannot open trusted key ${path}: ${errnoOf(error)}`, {
       cause: error,
@@ -71,5 +88,61 @@ function readBounded(fd: number, path: string): Buffer {
       );
     }
     chunks.push(chunk.subarray(0, count));
+  }
+}
+
+/**
+ * Puts a key file in its place: written beside it, synced, renamed, so that a crash leaves the old
+ * file or the new one. Directories on the way are made, from `base` down.
+ *
+ * @throws GantryError `permission` (or `store` for a full or failing disk), naming the path.
+ */
+export function installKeyFile(base: string, path: string, content: string): void {
+  const directory = dirname(path);
+  const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  try {
+    makeDirectories(base, directory);
+    writeSynced(temporary, content);
+    renameSync(temporary, path);
+    syncDirectory(directory);
+  } catch (error) {
+    rmSync(temporary, { force: true });
+    const errno = errnoOf(error) ?? String(error);
+    const denied = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS';
+    throw new GantryError(
+      denied ? 'permission' : 'store',
+      `cannot write trusted key ${path}: ${errno}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Modes are set, not left to the umask: 0755 where others read, and never group-writable. */
+function makeDirectories(base: string, directory: string): void {
+  if (directory !== base && directory !== dirname(directory)) {
+    makeDirectories(base, dirname(directory));
+  }
+  if (existsSync(directory)) return;
+  mkdirSync(directory, { recursive: true });
+  chmodSync(directory, 0o755);
+}
+
+function writeSynced(path: string, content: string): void {
+  const fd = openSync(path, 'wx', 0o644);
+  try {
+    writeFileSync(fd, content);
+    fchmodSync(fd, 0o644);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function syncDirectory(path: string): void {
+  const fd = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY);
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
   }
 }

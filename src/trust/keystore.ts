@@ -2,10 +2,11 @@ import { readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { parseIdentifier } from '../image/identifier.ts';
+import type { TrustRule } from '../image/provenance.ts';
 import { installKeyFile, readKeyFile, requireSafeOwnership } from './key-file.ts';
-import { covers, prefixesOf, type TrustRule } from './trust-rule.ts';
+import { covers, prefixesOf } from './trust-rule.ts';
 
-export type { TrustRule } from './trust-rule.ts';
+export type { TrustRule } from '../image/provenance.ts';
 
 /**
  * The configuration directories trust is read from; each holds `trustedkeys/`. Later ones outrank

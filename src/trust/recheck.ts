@@ -30,6 +30,6 @@ export async function recheckProvenance(
   }
   const bytes = key.bytes();
   if (createHash('sha256').update(bytes).digest('hex') === provenance.keyDigest) return;
-  const { requireStillStanding } = await import('./public-key.ts');
+  const { requireStillStanding } = await import('./key-standing.ts');
   await requireStillStanding(key, bytes, provenance, name);
 }

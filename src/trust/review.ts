@@ -27,6 +27,6 @@ export interface SubkeyDescription {
  * @throws GantryError `bad-key` when the bytes are anything else.
  */
 export async function describeKeys(bytes: Uint8Array): Promise<KeyDescription[]> {
-  const { describePublicKeys } = await import('./public-key.ts');
+  const { describePublicKeys } = await import('./key-description.ts');
   return await describePublicKeys(bytes);
 }

@@ -1,10 +1,6 @@
-import type { Provenance } from '../image/provenance.ts';
+import type { TrustRule } from '../image/provenance.ts';
 
-/**
- * Which names a key is believed for: every name (`root`), or those whose leading whole path
- * components are `prefix`.
- */
-export type TrustRule = Extract<Provenance, { kind: 'openpgp' }>['rule'];
+export type { TrustRule } from '../image/provenance.ts';
 
 /**
  * The prefixes that cover an image name, shortest first: `example.com/team/app` is covered by
@@ -22,7 +18,7 @@ export function covers(outer: TrustRule, inner: TrustRule): boolean {
   return inner.scope === 'prefix' && prefixesOf(inner.prefix).includes(outer.prefix);
 }
 
-/** The words of a `gantry trust` command line that mean this rule. */
+/** A rule as `gantry trust` takes it on its command line. */
 export function ruleFlags(rule: TrustRule): string {
   return rule.scope === 'root' ? '--root' : `--prefix ${rule.prefix}`;
 }

@@ -1,0 +1,60 @@
+import { GantryError } from '../error.ts';
+
+/** One base64 block between its `-----BEGIN` and `-----END` lines. */
+export interface ArmorBlock {
+  /** What the block says it is, for example `PGP PUBLIC KEY BLOCK`. */
+  readonly label: string;
+  readonly bytes: Uint8Array;
+}
+
+const BOUNDARY = /^-----(BEGIN|END) (PGP [A-Z ,/0-9]{1,40})-----$/;
+const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
+
+/** Whether bytes are OpenPGP packets as they are: a packet's first octet has its top bit set. */
+export function isBinary(bytes: Uint8Array): boolean {
+  return ((bytes[0] ?? 0) & 0x80) !== 0;
+}
+
+/**
+ * Every armored block of a text (RFC 9580 section 6), in order; what stands around them is
+ * ignored, as gpg does. The checksum line is skipped: section 6.1 forbids trusting it, and a
+ * changed byte is found by the signatures inside.
+ *
+ * @throws GantryError `bad-key` or `bad-signature` as `code` says, for a block that is not base64.
+ */
+export function armorBlocks(text: string, code: 'bad-key' | 'bad-signature'): ArmorBlock[] {
+  const blocks: ArmorBlock[] = [];
+  let open: { label: string; lines: string[] } | undefined;
+  for (const line of text.split('\n').map((raw) => raw.trimEnd())) {
+    const [, boundary, label = ''] = BOUNDARY.exec(line) ?? [];
+    if (boundary === 'BEGIN') {
+      open = { label, lines: [] };
+    } else if (boundary === 'END' && open?.label === label) {
+      blocks.push({ label, bytes: decode(open.label, open.lines, code) });
+      open = undefined;
+    } else {
+      open?.lines.push(line);
+    }
+  }
+  if (open !== undefined) throw new GantryError(code, `the armored ${open.label} is truncated`);
+  return blocks;
+}
+
+function decode(
+  label: string,
+  lines: readonly string[],
+  code: 'bad-key' | 'bad-signature',
+): Uint8Array {
+  const base64 = dataLines(lines).join('');
+  if (base64 === '' || !BASE64.test(base64)) {
+    throw new GantryError(code, `the armored ${label} is damaged: it is not base64`);
+  }
+  return Buffer.from(base64, 'base64');
+}
+
+/** The base64 lines: after the armor headers and the blank line that ends them, before `=CRC24`. */
+function dataLines(lines: readonly string[]): string[] {
+  const blank = lines.indexOf('');
+  const data = lines[0]?.includes(':') ? lines.slice(blank < 0 ? lines.length : blank) : lines;
+  return data.filter((line) => line !== '' && !/^=[A-Za-z0-9+/]{4}$/.test(line));
+}

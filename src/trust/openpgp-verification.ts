@@ -1,0 +1,185 @@
+import { resolve } from 'node:path';
+import { enums } from 'openpgp';
+import { GantryError } from '../error.ts';
+import type { OpenPgpProvenance } from '../image/provenance.ts';
+import {
+  badSignature,
+  type DetachedSignature,
+  readSignatureFile,
+  type SignatureFile,
+  signatureFault,
+  signatureLabel,
+} from './detached-signature.ts';
+import { ASK_THE_SIGNER, type Fault, refusal } from './fault.ts';
+import { ImageDigests } from './image-digests.ts';
+import { primaryUserId } from './key-description.ts';
+import { type Component, componentsWithId, standingFault } from './key-standing.ts';
+import { trustedKeysFor } from './keystore.ts';
+import { POLICY } from './policy.ts';
+import { type LoadedKey, loadTrustedKey } from './public-key.ts';
+import { ruleFlags } from './trust-rule.ts';
+import { unknownIssuer } from './unknown-issuer.ts';
+import type { Verification, VerificationRequest } from './verification.ts';
+
+/** A signature, and a trusted key that can have made it and may speak for the name. */
+interface Candidate {
+  readonly signature: DetachedSignature;
+  readonly loaded: LoadedKey;
+  readonly component: Component;
+}
+
+/** What the signatures come to before the image itself is looked at. */
+interface Candidates {
+  readonly candidates: readonly Candidate[];
+  readonly faults: readonly Fault[];
+}
+
+/** The verification of a detached OpenPGP signature over an image that goes by once. */
+export class OpenpgpVerification implements Verification {
+  readonly #request: VerificationRequest;
+  readonly #file: SignatureFile;
+  #digests: ImageDigests | undefined;
+
+  private constructor(request: VerificationRequest, file: SignatureFile) {
+    this.#request = request;
+    this.#file = file;
+    this.#digests = new ImageDigests(file.signatures);
+  }
+
+  static async start(request: VerificationRequest): Promise<OpenpgpVerification> {
+    const verification = new OpenpgpVerification(
+      request,
+      await readSignatureFile(request.signature),
+    );
+    if (request.name !== undefined) {
+      await verification.#requireCandidates(request.name, verification.#now());
+    }
+    return verification;
+  }
+
+  write(chunk: Uint8Array): void {
+    this.#running().update(chunk);
+  }
+
+  async conclude(name: string): Promise<OpenPgpProvenance> {
+    const digests = this.#running();
+    this.#digests = undefined;
+    const now = this.#now();
+    const { candidates, faults } = await this.#requireCandidates(name, now);
+    const failed: Fault[] = [];
+    for (const candidate of candidates) {
+      const fault = await digestedFault(candidate, digests, now);
+      if (fault === undefined) return await provenanceOf(candidate, name, now);
+      failed.push(fault);
+    }
+    throw refusal(name, [...failed, ...faults]);
+  }
+
+  abort(): void {
+    this.#digests = undefined;
+  }
+
+  #running(): ImageDigests {
+    if (this.#digests === undefined) {
+      throw new GantryError('internal', 'this signature verification is already over');
+    }
+    return this.#digests;
+  }
+
+  #now(): Date {
+    return this.#request.now ?? new Date();
+  }
+
+  /** @throws GantryError when nothing the image may hold could make a signature hold. */
+  async #requireCandidates(name: string, now: Date): Promise<Candidates> {
+    const keys = await Promise.all(
+      trustedKeysFor(this.#request.directories, name).map(loadTrustedKey),
+    );
+    const found: Candidate[] = [];
+    const faults: Fault[] = [...this.#file.faults];
+    for (const signature of this.#file.signatures) {
+      const fault =
+        signatureFault(signature, now) ??
+        (await this.#issuerFault(signature, keys, name, now, found));
+      if (fault !== undefined) faults.push(fault);
+    }
+    if (found.length === 0) throw refusal(name, faults);
+    return { candidates: found, faults };
+  }
+
+  /** Adds the trusted keys that can have made a signature to `found`, or says why there is none. */
+  async #issuerFault(
+    signature: DetachedSignature,
+    keys: readonly LoadedKey[],
+    name: string,
+    now: Date,
+    found: Candidate[],
+  ): Promise<Fault | undefined> {
+    const issuers = keys.flatMap((loaded) =>
+      componentsWithId(loaded.key, signature.keyId).map((component) => ({ loaded, component })),
+    );
+    if (issuers.length === 0) {
+      return await unknownIssuer(this.#request.directories, signature.keyId, name);
+    }
+    let fault: Fault | undefined;
+    for (const { loaded, component } of issuers) {
+      const reason = await standingFault(loaded.key, component, signature.madeAt, now);
+      if (reason === undefined) found.push({ signature, loaded, component });
+      else fault = unfitKey(signature, loaded, reason);
+    }
+    return found.some((candidate) => candidate.signature === signature) ? undefined : fault;
+  }
+}
+
+function unfitKey(signature: DetachedSignature, loaded: LoadedKey, reason: string): Fault {
+  return {
+    code: 'untrusted',
+    reason: `key ${signature.keyId.toUpperCase()}, which signed it, ${reason}`,
+    remedy: `ask for a signature by a valid key, or take in its renewed key: gantry trust ${ruleFlags(loaded.trusted.rule)}`,
+  };
+}
+
+/**
+ * Whether the signature is over the bytes that went by. openpgp.js is given the digest in the field
+ * its own streaming fills; should a later version look elsewhere it finds no data and refuses.
+ */
+async function digestedFault(
+  { signature, component }: Candidate,
+  digests: ImageDigests,
+  now: Date,
+): Promise<Fault | undefined> {
+  const { packet } = signature;
+  const digest = digests.digestFor(signature);
+  if (digest === undefined) return badSignature(`${signatureLabel(signature)} has no digest`);
+  try {
+    packet.hashed = digest;
+    await packet.verify(component.keyPacket, enums.signature.binary, {}, now, true, POLICY);
+    return undefined;
+  } catch {
+    // Every other ground openpgp.js has was looked at before: what is left is the digest.
+    return badSignature(
+      `${signatureLabel(signature)} does not match: the image or the signature was changed after signing`,
+      ASK_THE_SIGNER,
+    );
+  }
+}
+
+async function provenanceOf(
+  { signature, loaded, component }: Candidate,
+  name: string,
+  now: Date,
+): Promise<OpenPgpProvenance> {
+  const userId = await primaryUserId(loaded.key, now);
+  return {
+    kind: 'openpgp',
+    fingerprint: loaded.trusted.fingerprint,
+    signingKeyId: component.getKeyID().toHex(),
+    ...(userId === undefined ? {} : { userId }),
+    signedAt: signature.madeAt.toISOString(),
+    verifiedAt: now.toISOString(),
+    name,
+    rule: loaded.trusted.rule,
+    keyPath: resolve(loaded.trusted.path),
+    keyDigest: loaded.digest,
+  };
+}

@@ -1,0 +1,141 @@
+import { createHash } from 'node:crypto';
+import { type Key, readKey } from 'openpgp';
+import { GantryError } from '../error.ts';
+import { armorBlocks, isBinary } from './armor.ts';
+import { MAX_KEY_FILE_BYTES } from './key-file.ts';
+import type { TrustedKey } from './keystore.ts';
+import { framePackets, PACKET, type Packet } from './packets.ts';
+import { POLICY } from './policy.ts';
+import { printableReason } from './printable.ts';
+
+const MAX_KEYS = 64;
+const MAX_PACKETS = 8192;
+/** Packets a transferable public key is made of (RFC 9580 section 10.1), and those to ignore. */
+const KEY_PACKETS: ReadonlySet<number> = new Set([
+  PACKET.publicKey,
+  PACKET.publicSubkey,
+  PACKET.userId,
+  PACKET.userAttribute,
+  PACKET.signature,
+  PACKET.marker,
+  PACKET.trust,
+  PACKET.padding,
+]);
+
+/** A trusted key file, read and parsed. */
+export interface LoadedKey {
+  readonly trusted: TrustedKey;
+  readonly key: Key;
+  /** SHA-256 of the file's bytes, hex: what the image record keeps. */
+  readonly digest: string;
+}
+
+/**
+ * Parses a file of public keys, armored or binary. Nothing but public keys may be in it: a secret
+ * key is refused before it is parsed, and never printed.
+ *
+ * @throws GantryError `bad-key`, saying what the bytes are instead.
+ */
+export async function readPublicKeys(bytes: Uint8Array): Promise<Key[]> {
+  if (bytes.length === 0) throw badKey('it is empty');
+  if (bytes.length > MAX_KEY_FILE_BYTES) {
+    throw badKey(
+      `it is larger than ${MAX_KEY_FILE_BYTES} bytes; export it without other people's certifications (gpg --export-options export-minimal)`,
+    );
+  }
+  const keys: Key[] = [];
+  for (const packets of splitKeys(framed(binaryKeys(bytes)))) keys.push(await parseKey(packets));
+  return keys;
+}
+
+/**
+ * Reads a key file of the store. As with rkt the first key in it is the one that is trusted, and
+ * the file must bear its fingerprint: a renamed file must not smuggle in another key.
+ *
+ * @throws GantryError `bad-key` or `permission`, naming the path.
+ */
+export async function loadTrustedKey(trusted: TrustedKey): Promise<LoadedKey> {
+  return await parseTrustedKey(trusted, trusted.bytes());
+}
+
+/** As `loadTrustedKey`, of bytes already read. */
+export async function parseTrustedKey(trusted: TrustedKey, bytes: Uint8Array): Promise<LoadedKey> {
+  const key = await firstKey(trusted, bytes);
+  const fingerprint = key.getFingerprint();
+  if (fingerprint !== trusted.fingerprint) {
+    throw new GantryError(
+      'bad-key',
+      `trusted key ${trusted.path}: the key inside has the fingerprint ${fingerprint}; remove the file, or rename it if you trust that key`,
+    );
+  }
+  return { trusted, key, digest: createHash('sha256').update(bytes).digest('hex') };
+}
+
+async function firstKey(trusted: TrustedKey, bytes: Uint8Array): Promise<Key> {
+  try {
+    const [key] = await readPublicKeys(bytes);
+    if (key === undefined) throw badKey('it holds no key');
+    return key;
+  } catch (error) {
+    if (!(error instanceof GantryError)) throw error;
+    throw new GantryError('bad-key', `trusted key ${trusted.path}: ${error.message}`, {
+      cause: error,
+    });
+  }
+}
+
+function badKey(reason: string, cause?: unknown): GantryError {
+  return new GantryError('bad-key', `not a usable public key: ${reason}`, { cause });
+}
+
+function secretKey(): GantryError {
+  return badKey(
+    'it holds a SECRET key, of which nothing was kept; give the public part instead (gpg --armor --export)',
+  );
+}
+
+/** The packets of all keys in the file, whichever way it is encoded. */
+function binaryKeys(bytes: Uint8Array): Uint8Array {
+  if (isBinary(bytes)) return bytes;
+  const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'), 'bad-key');
+  if (blocks.length === 0) throw badKey('it is neither armored nor binary OpenPGP');
+  for (const { label } of blocks) {
+    if (label === 'PGP PRIVATE KEY BLOCK') throw secretKey();
+    if (label !== 'PGP PUBLIC KEY BLOCK') throw badKey(`it holds a ${label}`);
+  }
+  return Buffer.concat(blocks.map((block) => block.bytes));
+}
+
+function framed(bytes: Uint8Array): Packet[] {
+  const packets = framePackets(bytes, MAX_PACKETS);
+  if (typeof packets === 'string') throw badKey(packets);
+  for (const { tag } of packets) {
+    if (tag === PACKET.secretKey || tag === PACKET.secretSubkey) throw secretKey();
+    // Types from 40 up are for an implementation to ignore when unknown (RFC 9580 section 4.3).
+    if (!KEY_PACKETS.has(tag) && tag < 40) throw badKey(`it holds a packet of type ${tag}`);
+  }
+  return packets;
+}
+
+/** Cuts at every primary key packet. */
+function splitKeys(packets: readonly Packet[]): Packet[][] {
+  const keys: Packet[][] = [];
+  for (const packet of packets.filter(({ tag }) => tag !== PACKET.marker)) {
+    if (packet.tag === PACKET.publicKey) keys.push([]);
+    const current = keys.at(-1);
+    if (current === undefined) throw badKey('it does not begin with a public key');
+    current.push(packet);
+  }
+  if (keys.length === 0) throw badKey('it holds no key');
+  if (keys.length > MAX_KEYS) throw badKey(`it holds more than ${MAX_KEYS} keys`);
+  return keys;
+}
+
+async function parseKey(packets: readonly Packet[]): Promise<Key> {
+  try {
+    const binaryKey = Buffer.concat(packets.map((packet) => packet.bytes));
+    return await readKey({ binaryKey, config: POLICY });
+  } catch (error) {
+    throw badKey(printableReason(error), error);
+  }
+}
