@@ -33,6 +33,8 @@ export interface StagedImage {
   readonly manifest: ImageManifest;
   /** The bytes as they were fetched. */
   readonly blob: Digest & { readonly size: number };
+  /** Absolute: where those bytes lie until commit or discard, for a signature that comes later. */
+  readonly blobPath: string;
   /** Bytes of the uncompressed archive. */
   readonly size: number;
   /** Paths in the root file system that are device nodes. */

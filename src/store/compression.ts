@@ -1,0 +1,177 @@
+import type { Readable, Transform } from 'node:stream';
+import { GantryError } from '../error.ts';
+import { messageOf } from './failure.ts';
+
+export type Compression = 'gzip' | 'bzip2' | 'xz' | 'zstd' | 'none';
+
+type Source = AsyncIterable<Uint8Array>;
+/** Takes decompressed bytes at once; what it throws ends the decompression. */
+type Sink = (piece: Buffer) => void;
+
+/** Bytes of output asked for at a time: large enough that calls cost nothing beside the work. */
+const chunkSize = 256 * 1024;
+
+const magics: readonly (readonly [Compression, readonly number[]])[] = [
+  ['gzip', [0x1f, 0x8b]],
+  ['bzip2', [0x42, 0x5a, 0x68]],
+  ['xz', [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]],
+  ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
+];
+
+/** Bytes that must be there to tell a compression. */
+const longestMagic = 6;
+
+/** Tells a compression by the first bytes of the content; anything unknown counts as none. */
+export function compressionOf(start: Uint8Array): Compression {
+  for (const [compression, magic] of magics) {
+    if (magic.every((byte, i) => start[i] === byte)) return compression;
+  }
+  return 'none';
+}
+
+/**
+ * Decompresses an archive, telling the compression by content, and hands the bytes on in order.
+ * gzip and zstd run on libuv's threads while the sink works on the piece before.
+ * Throws `invalid-archive` for damaged data, and whatever `source` and `sink` throw.
+ */
+export async function decompress(source: Source, sink: Sink): Promise<void> {
+  const { start, all } = await peek(source);
+  const compression = compressionOf(start);
+  if (compression === 'none') {
+    for await (const piece of all) sink(asBuffer(piece));
+    return;
+  }
+  const outcome: { failure?: unknown } = {};
+  const guardedSink: Sink = (piece) => {
+    try {
+      sink(piece);
+    } catch (error) {
+      outcome.failure = error;
+      throw error;
+    }
+  };
+  try {
+    await engines[compression](all, guardedSink);
+  } catch (error) {
+    if ('failure' in outcome) throw outcome.failure;
+    throw error instanceof GantryError ? error : damaged(compression, error);
+  }
+}
+
+const engines: Readonly<
+  Record<Exclude<Compression, 'none'>, (source: Source, sink: Sink) => Promise<void>>
+> = {
+  gzip: async (source, sink) => {
+    const { createGunzip } = await import('node:zlib');
+    await throughZlib('gzip', createGunzip({ chunkSize }), source, sink);
+  },
+  zstd: async (source, sink) => {
+    const { createZstdDecompress, constants } = await import('node:zlib');
+    // The largest window zstd's own command makes without --long=28 and up: 128 MB. Memory stays
+    // bounded whatever a frame's header demands (RFC 8878, 3.1.1.1.2).
+    const params = { [constants.ZSTD_d_windowLogMax]: 27 };
+    await throughZlib('zstd', createZstdDecompress({ chunkSize, params }), source, sink);
+  },
+  bzip2: bunzip2,
+  xz: unxz,
+};
+
+async function throughZlib(
+  compression: Compression,
+  engine: Transform & { readonly bytesWritten: number },
+  source: Source,
+  sink: Sink,
+): Promise<void> {
+  const { pipeline } = await import('node:stream/promises');
+  let given = 0;
+  async function* counted(): Source {
+    for await (const piece of source) {
+      given += piece.length;
+      yield piece;
+    }
+  }
+  await pipeline(counted, engine, async (output: AsyncIterable<Buffer>) => {
+    for await (const piece of output) sink(piece);
+  });
+  // zlib stops without complaint at zeros after the end, and zstd at anything.
+  if (engine.bytesWritten < given) throw damaged(compression, new Error('data after the end'));
+}
+
+async function bunzip2(source: Source, sink: Sink): Promise<void> {
+  const { default: unbzip2 } = await import('unbzip2-stream');
+  const engine = unbzip2();
+  let failure: unknown;
+  // It calls back within write(), so that an exception of the sink stops it after one block.
+  engine.on('data', sink);
+  engine.on('error', (error: unknown) => {
+    failure ??= error;
+  });
+  for await (const piece of source) {
+    engine.write(asBuffer(piece));
+    if (failure !== undefined) throw failure;
+  }
+  engine.end();
+  if (failure !== undefined) throw failure;
+}
+
+async function unxz(source: Source, sink: Sink): Promise<void> {
+  const { default: xz } = await import('xz-decompress');
+  const { Readable: NodeReadable } = await import('node:stream');
+  const readable: Readable = NodeReadable.from(source, { objectMode: true, highWaterMark: 1 });
+  let failure: unknown;
+  readable.on('error', (error) => {
+    failure = error;
+  });
+  try {
+    const input = NodeReadable.toWeb(readable) as ReadableStream<Uint8Array>;
+    for await (const piece of new xz.XzReadableStream(input)) sink(asBuffer(piece));
+  } catch (error) {
+    throw failure instanceof GantryError ? failure : new Error(xzReason(error), { cause: error });
+  } finally {
+    readable.destroy();
+  }
+}
+
+/** xz-decompress reports only the number of its decoder's `enum xz_ret`. */
+function xzReason(error: unknown): string {
+  const message = messageOf(error);
+  const number = /error code (\d+)/.exec(message)?.[1];
+  if (number === '4') return 'it needs a dictionary of more than 64 MB; pack the image with xz -9 or less';
+  if (number === '6') return 'it uses a filter or check that is not supported; pack it with plain xz';
+  if (number === '8') return 'it is truncated, or there is data after its end';
+  return number === undefined ? message : 'it is corrupt';
+}
+
+/** The first bytes of a source, and all of it again. */
+async function peek(source: Source): Promise<{ start: Buffer; all: Source }> {
+  const iterator = source[Symbol.asyncIterator]();
+  const held: Uint8Array[] = [];
+  let length = 0;
+  while (length < longestMagic) {
+    const next = await iterator.next();
+    if (next.done === true) break;
+    held.push(next.value);
+    length += next.value.length;
+  }
+  async function* all(): Source {
+    yield* held;
+    for (;;) {
+      const next = await iterator.next();
+      if (next.done === true) return;
+      yield next.value;
+    }
+  }
+  return { start: Buffer.concat(held).subarray(0, longestMagic), all: all() };
+}
+
+function asBuffer(piece: Uint8Array): Buffer {
+  return Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+}
+
+function damaged(compression: Compression, cause: unknown): GantryError {
+  return new GantryError(
+    'invalid-archive',
+    `image archive: damaged ${compression} data: ${messageOf(cause)}`,
+    { cause },
+  );
+}

@@ -1,0 +1,72 @@
+import { GantryError } from '../error.ts';
+
+/** Where in an App Container Image a member belongs (appc spec/aci.md, Image Archives). */
+export type Place =
+  | { readonly kind: 'archive' } // the directory the archive was made of, `./`
+  | { readonly kind: 'manifest' }
+  /** Relative to the root file system, without slashes at either end; '' is the root itself. */
+  | { readonly kind: 'rootfs'; readonly path: string };
+
+// NAME_MAX and PATH_MAX of Linux, less the terminating NUL.
+const maxComponent = 255;
+const maxPath = 4095;
+
+/**
+ * Tells where a member named `name` goes, or throws `invalid-archive` saying why it goes nowhere.
+ * Nothing is resolved on disk: `..` is refused even where it would stay inside.
+ */
+export function placeOf(name: string): Place {
+  const parts = components(name);
+  const [top, ...rest] = parts;
+  if (top === undefined) return { kind: 'archive' };
+  if (top === 'rootfs') return { kind: 'rootfs', path: rest.join('/') };
+  if (top === 'manifest' && rest.length === 0) return { kind: 'manifest' };
+  throw refusedEntry(name, 'only "manifest" and "rootfs" may be at the top of an image');
+}
+
+/**
+ * Throws unless a symbolic link at `path` (relative to the root file system) points inside it.
+ * An absolute target means the app's own root. A relative one is followed component by component
+ * from where the link lies; climbing past the root would be harmless in a pod, whose root it cannot
+ * pass, but nothing that is well made does it.
+ */
+export function checkSymlinkTarget(name: string, path: string, target: string): void {
+  if (target === '') throw refusedEntry(name, 'a symbolic link to nothing');
+  if (target.includes('\0')) throw refusedEntry(name, 'the link target holds a NUL');
+  if (Buffer.byteLength(target) > maxPath) throw refusedEntry(name, 'the link target is too long');
+  let depth = target.startsWith('/') ? 0 : path.split('/').length - 1;
+  for (const part of target.split('/')) {
+    if (part === '' || part === '.') continue;
+    depth += part === '..' ? -1 : 1;
+    if (depth < 0 && !target.startsWith('/')) {
+      throw refusedEntry(name, `the symbolic link to ${JSON.stringify(target)} leaves the root`);
+    }
+  }
+}
+
+/** What a member is refused with: one line, naming it as the archive does. */
+export function refusedEntry(name: string, why: string, cause?: unknown): GantryError {
+  const shown = name.length > 200 ? `${name.slice(0, 200)}…` : name;
+  return new GantryError(
+    'invalid-archive',
+    `image archive: entry ${JSON.stringify(shown)} refused: ${why}`,
+    { cause },
+  );
+}
+
+function components(name: string): string[] {
+  if (name === '') throw refusedEntry(name, 'it has no name');
+  if (name.includes('\0')) throw refusedEntry(name, 'its name holds a NUL');
+  if (name.startsWith('/')) throw refusedEntry(name, 'its name is absolute');
+  if (Buffer.byteLength(name) > maxPath) throw refusedEntry(name, 'its name is too long');
+  const parts: string[] = [];
+  for (const part of name.split('/')) {
+    if (part === '' || part === '.') continue;
+    if (part === '..') throw refusedEntry(name, 'its name contains ".."');
+    if (part.length > maxComponent / 4 && Buffer.byteLength(part) > maxComponent) {
+      throw refusedEntry(name, 'its name is too long');
+    }
+    parts.push(part);
+  }
+  return parts;
+}

@@ -1,0 +1,309 @@
+import { closeSync, constants, lstatSync, openSync, type Stats, writeSync } from 'node:fs';
+import { errnoOf, GantryError } from '../error.ts';
+import { O_DIRECTORY, system } from '../system/binding.ts';
+import { DirectoryHandles, obstacleOf, openDirectory } from './directory-handles.ts';
+import { checkSymlinkTarget, placeOf, refusedEntry } from './entry-name.ts';
+import type { TarEntry } from './tar-reader.ts';
+
+const { S_IFCHR, S_IFBLK, S_IFIFO } = constants;
+const DEVICE_UNIT = 2 ** 32; // system.mknodAt takes major * 2^32 + minor
+
+/** Overlayfs reads these as its own bookkeeping (Documentation/filesystems/overlayfs, "xattrs"). */
+const overlayXattr = /^(trusted|user)\.overlay(\.|$)/;
+
+/** What a directory gets at the very end, when nothing is written into it any more. */
+interface DirectoryFate {
+  readonly uid: number;
+  readonly gid: number;
+  readonly mode: number;
+  readonly seconds: number;
+  readonly nanoseconds: number;
+}
+
+/** Directories the archive does not mention itself: always the same, so that trees are too. */
+const unmentioned: DirectoryFate = { uid: 0, gid: 0, mode: 0o755, seconds: 0, nanoseconds: 0 };
+
+/**
+ * Writes the members of an archive into a new, private directory, synchronously. Each name is
+ * resolved beneath that directory with no symbolic link on the way; nothing that exists is ever
+ * written through.
+ */
+export class TreeWriter {
+  /** Paths of device nodes written, in order. */
+  readonly deviceNodes: string[] = [];
+  readonly #root: number;
+  readonly #handles: DirectoryHandles;
+  readonly #fates = new Map<string, DirectoryFate>();
+  /** The file whose content comes in several pieces, and how many bytes are still to come. */
+  #open: { fd: number; entry: TarEntry; path: string } | undefined;
+  #waiting: { entry: TarEntry; path: string } | undefined;
+
+  /** `directory`: exists, empty, and nobody else can write to it. */
+  constructor(directory: string) {
+    this.#root = openSync(directory, constants.O_RDONLY | O_DIRECTORY);
+    this.#handles = new DirectoryHandles(this.#root);
+    this.#fates.set('', unmentioned);
+  }
+
+  /**
+   * Writes a member at `path` (relative, checked). A file's content follows through `content`.
+   * Throws `invalid-archive` naming the entry and why it is refused; errno errors of the disk as
+   * they are.
+   */
+  entry(entry: TarEntry, path: string): void {
+    checkXattrs(entry);
+    if (path === '' && entry.type !== 'directory') {
+      throw refusedEntry(entry.name, `the root file system is a ${entry.type}`);
+    }
+    if (entry.type === 'file' && entry.size > 0) {
+      this.#waiting = { entry, path };
+      return;
+    }
+    this.#guarded(entry, () => this.#write(entry, path));
+  }
+
+  /** Takes the next piece of the file announced last. */
+  content(piece: Uint8Array): void {
+    const waiting = this.#waiting;
+    if (waiting !== undefined) {
+      this.#waiting = undefined;
+      this.#guarded(waiting.entry, () => this.#startFile(waiting.entry, waiting.path, piece));
+    } else if (this.#open !== undefined) {
+      writeFully(this.#open.fd, piece);
+    }
+  }
+
+  /** Says that the member announced last is complete. */
+  entryEnd(): void {
+    const file = this.#open;
+    if (file === undefined) return;
+    this.#open = undefined;
+    const { uid, gid, mode, modified } = file.entry;
+    try {
+      system.settle(file.fd, uid, gid, mode, modified.seconds, modified.nanoseconds);
+    } finally {
+      closeSync(file.fd);
+    }
+    this.#guarded(file.entry, () => this.#setXattrs(file.entry, file.path));
+  }
+
+  /** Gives directories their owners, modes and times, the deepest first. */
+  finish(): void {
+    this.#handles.close();
+    const paths = [...this.#fates.keys()].sort((a, b) => b.length - a.length);
+    for (const path of paths) {
+      const fate = this.#fates.get(path) ?? unmentioned;
+      const fd = openDirectory(this.#root, path, constants.O_RDONLY);
+      try {
+        system.settle(fd, fate.uid, fate.gid, fate.mode, fate.seconds, fate.nanoseconds);
+      } finally {
+        closeSync(fd);
+      }
+    }
+  }
+
+  /** Closes every descriptor, whether or not `finish` was reached. */
+  close(): void {
+    if (this.#open !== undefined) closeSync(this.#open.fd);
+    this.#open = undefined;
+    this.#handles.close();
+    closeSync(this.#root);
+  }
+
+  #write(entry: TarEntry, path: string): void {
+    if (entry.type === 'directory') this.#directory(entry, path);
+    else this.#replacing(entry, path, (parent, name) => this.#create(entry, path, parent, name));
+    if (entry.type !== 'hard-link') this.#setXattrs(entry, path);
+  }
+
+  #create(entry: TarEntry, path: string, parent: number, name: string): void {
+    switch (entry.type) {
+      case 'file':
+        return writeWhole(entry, parent, name, new Uint8Array(0));
+      case 'hard-link':
+        return this.#hardLink(entry, parent, name);
+      case 'symlink':
+        checkSymlinkTarget(entry.name, path, entry.linkName);
+        system.symlinkAt(entry.linkName, parent, name);
+        return settleNode(entry, parent, name);
+      default:
+        this.#node(entry, path, parent, name);
+    }
+  }
+
+  #startFile(entry: TarEntry, path: string, piece: Uint8Array): void {
+    this.#replacing(entry, path, (parent, name) => {
+      if (piece.length === entry.size) {
+        writeWhole(entry, parent, name, piece);
+        this.#setXattrs(entry, path);
+        return;
+      }
+      const { O_WRONLY, O_CREAT, O_EXCL, O_NOFOLLOW } = constants;
+      const fd = system.openat2(parent, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600, 0);
+      this.#open = { fd, entry, path };
+      writeFully(fd, piece);
+    });
+  }
+
+  #directory(entry: TarEntry, path: string): void {
+    const { uid, gid, mode } = entry;
+    this.#fates.set(path, { uid, gid, mode, ...entry.modified });
+    if (path === '') return;
+    const [parent, name] = this.#parentOf(path);
+    try {
+      system.mkdirAt(parent, name, 0o700);
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      if (this.#stat(parent, name).isDirectory()) return;
+      // Named twice, first as something else: as tar does, the later one counts.
+      system.unlinkAt(parent, name, 0);
+      system.mkdirAt(parent, name, 0o700);
+    }
+  }
+
+  /** A member named twice: the later one counts, never written through the earlier one. */
+  #replacing(entry: TarEntry, path: string, create: (parent: number, name: string) => void): void {
+    const [parent, name] = this.#parentOf(path);
+    try {
+      create(parent, name);
+    } catch (error) {
+      if (errnoOf(error) !== 'EEXIST') throw error;
+      if (this.#stat(parent, name).isDirectory()) {
+        throw refusedEntry(entry.name, 'a directory of this name came before');
+      }
+      system.unlinkAt(parent, name, 0);
+      create(parent, name);
+    }
+  }
+
+  #hardLink(entry: TarEntry, parent: number, name: string): void {
+    const place = placeOf(entry.linkName);
+    if (place.kind !== 'rootfs' || place.path === '') {
+      throw refusedEntry(entry.name, `a hard link to ${JSON.stringify(entry.linkName)}`);
+    }
+    const target = JSON.stringify(entry.linkName);
+    const [directory, base] = split(place.path);
+    let from: number;
+    try {
+      from = openDirectory(this.#root, directory);
+    } catch (error) {
+      throw refusedEntry(entry.name, `the hard link's target ${target} cannot be reached`, error);
+    }
+    try {
+      const stat = this.#stat(from, base);
+      if (stat.isSymbolicLink()) {
+        throw refusedEntry(entry.name, `a hard link to the symbolic link ${target}`);
+      }
+      if (stat.isDirectory()) throw refusedEntry(entry.name, `a hard link to the directory ${target}`);
+      system.linkAt(from, base, parent, name, 0);
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+      throw refusedEntry(entry.name, `a hard link to ${target}, which is not there`, error);
+    } finally {
+      closeSync(from);
+    }
+  }
+
+  #node(entry: TarEntry, path: string, parent: number, name: string): void {
+    const { deviceMajor, deviceMinor, mode } = entry;
+    if (entry.type === 'fifo') {
+      system.mknodAt(parent, name, S_IFIFO | 0o600, 0);
+    } else {
+      const character = entry.type === 'character-device';
+      // Overlayfs takes character device 0/0 for "deleted here" and would hide what lies beneath.
+      if (character && deviceMajor === 0 && deviceMinor === 0) {
+        throw refusedEntry(entry.name, 'character device 0/0 is an overlayfs whiteout');
+      }
+      const device = deviceMajor * DEVICE_UNIT + deviceMinor;
+      system.mknodAt(parent, name, (character ? S_IFCHR : S_IFBLK) | 0o600, device);
+      this.deviceNodes.push(path);
+    }
+    // The node was made by this process an instant ago: it is no symbolic link.
+    system.chownAt(parent, name, entry.uid, entry.gid);
+    system.chmodAt(parent, name, mode);
+    system.setTimesAt(parent, name, entry.modified.seconds, entry.modified.nanoseconds);
+  }
+
+  /** The directory a path lies in, made when the archive did not mention it, and its last name. */
+  #parentOf(path: string): [handle: number, name: string] {
+    const [directory, name] = split(path);
+    try {
+      return [this.#handles.get(directory), name];
+    } catch (error) {
+      if (errnoOf(error) !== 'ENOENT') throw error;
+    }
+    const [parent, last] = this.#parentOf(directory);
+    system.mkdirAt(parent, last, 0o700);
+    this.#fates.set(directory, unmentioned);
+    return [this.#handles.get(directory), name];
+  }
+
+  #stat(parent: number, name: string): Stats {
+    return lstatSync(handlePath(parent, name));
+  }
+
+  /** After the owner, for changing that drops file capabilities. */
+  #setXattrs(entry: TarEntry, path: string): void {
+    if (entry.xattrs.size === 0) return;
+    const at = path === '' ? `/proc/self/fd/${this.#root}/.` : handlePath(...this.#parentOf(path));
+    for (const [name, value] of entry.xattrs) {
+      try {
+        system.setXattr(at, name, value);
+      } catch (error) {
+        if (errnoOf(error) !== 'EOPNOTSUPP' && errnoOf(error) !== 'EPERM') throw error;
+        throw refusedEntry(entry.name, `its attribute ${name} cannot be stored here`, error);
+      }
+    }
+  }
+
+  #guarded(entry: TarEntry, write: () => void): void {
+    try {
+      write();
+    } catch (error) {
+      if (error instanceof GantryError) throw error;
+      const obstacle = obstacleOf(error);
+      if (obstacle !== undefined) throw refusedEntry(entry.name, obstacle, error);
+      if (errnoOf(error) === 'ENAMETOOLONG') {
+        throw refusedEntry(entry.name, 'its name is too long', error);
+      }
+      throw error;
+    }
+  }
+}
+
+function checkXattrs(entry: TarEntry): void {
+  for (const name of entry.xattrs.keys()) {
+    if (overlayXattr.test(name)) {
+      throw refusedEntry(entry.name, `its attribute ${name} would change what overlayfs shows`);
+    }
+    if (name === '' || name.includes('\0')) {
+      throw refusedEntry(entry.name, 'it has an attribute without a usable name');
+    }
+  }
+}
+
+function writeWhole(entry: TarEntry, parent: number, name: string, data: Uint8Array): void {
+  const { uid, gid, mode, modified } = entry;
+  const { seconds, nanoseconds } = modified;
+  system.writeFileAt(parent, name, data, uid, gid, mode, seconds, nanoseconds);
+}
+
+/** Owner and times of a symbolic link itself; it has no mode. */
+function settleNode(entry: TarEntry, parent: number, name: string): void {
+  system.chownAt(parent, name, entry.uid, entry.gid);
+  system.setTimesAt(parent, name, entry.modified.seconds, entry.modified.nanoseconds);
+}
+
+function writeFully(fd: number, piece: Uint8Array): void {
+  for (let at = 0; at < piece.length; ) at += writeSync(fd, piece, at, piece.length - at);
+}
+
+/** A path for the calls that take no directory descriptor; its last name is not followed. */
+function handlePath(parent: number, name: string): string {
+  return `/proc/self/fd/${parent}/${name}`;
+}
+
+function split(path: string): [directory: string, name: string] {
+  const slash = path.lastIndexOf('/');
+  return slash === -1 ? ['', path] : [path.slice(0, slash), path.slice(slash + 1)];
+}
