@@ -1,0 +1,114 @@
+import { statSync } from 'node:fs';
+import { GantryError } from '../error.ts';
+import type { Dependency } from '../image/image-manifest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { PathReference, Reference } from '../image/reference.ts';
+import type { DependencyFinder, Store } from '../store/store.ts';
+import type { PullPolicy } from './context.ts';
+import { bareUrl } from './location.ts';
+import type { Reporter } from './reporter.ts';
+import { completeLabels, isGranted, referenceOf, type Wish, wishOf } from './wish.ts';
+
+// Every `gantry run` passes through this module: it imports nothing that speaks to a network.
+
+/** What looking into the store takes. */
+export interface CacheContext {
+  readonly store: Store;
+  readonly pullPolicy: PullPolicy;
+  readonly report: Pick<Reporter, 'debug'>;
+}
+
+/**
+ * The stored image a reference means, where the pull policy lets the store answer: an id always,
+ * a name or URL unless the policy is `update`, a path never. An image that lacks a dependency is
+ * not answered, so that fetching completes it.
+ *
+ * @throws GantryError `not-found` or `ambiguous` for an id
+ */
+export function findCached(reference: Reference, context: CacheContext): ImageRecord | undefined {
+  const { store, report } = context;
+  if (reference.kind === 'id') {
+    const record = store.findImage(reference);
+    if (record !== undefined)
+      report.debug(`image: using image from the store with hash ${record.id}`);
+    return record;
+  }
+  if (reference.kind === 'path' || context.pullPolicy === 'update') return undefined;
+  if (sameNamedFile(reference) !== undefined) return undefined;
+  const record =
+    reference.kind === 'url'
+      ? findByUrl(store, reference.url)
+      : findByWish(store, wishOf(reference));
+  if (record === undefined || !hasDependencies(store, record)) return undefined;
+  const what =
+    reference.kind === 'url' ? `url ${record.source.url}` : `image name ${reference.text}`;
+  report.debug(`image: using image from local store for ${what}`);
+  return record;
+}
+
+/** The stored image that came from a URL last. */
+export function findByUrl(store: Store, url: URL): ImageRecord | undefined {
+  const bare = bareUrl(url);
+  return store.findImage({ kind: 'url', text: bare.href, url: bare });
+}
+
+/**
+ * The stored image a wish means: one made for this machine, else one that does not say for which
+ * machine it is.
+ */
+export function findByWish(store: Store, wish: Wish): ImageRecord | undefined {
+  if (wish.imageId !== undefined) {
+    const record = findById(store, wish.imageId);
+    return record !== undefined && isGranted(wish, record.manifest, record.id) ? record : undefined;
+  }
+  for (const labels of [completeLabels(wish), wish.labels]) {
+    const record = store.findImage(referenceOf({ ...wish, labels }));
+    if (record !== undefined && isGranted(wish, record.manifest, record.id)) return record;
+  }
+  return undefined;
+}
+
+/** What an image's manifest asks for beneath it (appc spec/aci.md, Dependency Matching). */
+export function wishOfDependency({ imageName, imageId, labels }: Dependency): Wish {
+  const asked = new Map(labels.map(({ name, value }) => [name, value]));
+  return { text: `dependency ${imageName}`, name: imageName, labels: asked, imageId };
+}
+
+/** Finds dependencies in the store; undefined for one that is not there. */
+export function dependencyFinder(store: Store): DependencyFinder {
+  return (dependency) => findByWish(store, wishOfDependency(dependency));
+}
+
+/**
+ * A file in the working directory that is called exactly as the image is meant instead of it, as
+ * with rkt (Documentation/image-fetching-behavior.md).
+ */
+export function sameNamedFile(reference: Reference): PathReference | undefined {
+  if (reference.kind !== 'name') return undefined;
+  const { text } = reference;
+  const isFile = statSync(text, { throwIfNoEntry: false })?.isFile() === true;
+  return isFile ? { kind: 'path', text, path: text } : undefined;
+}
+
+function hasDependencies(
+  store: Store,
+  record: ImageRecord,
+  trail: ReadonlySet<string> = new Set(),
+): boolean {
+  // Images that need each other by name are refused when fetched; here they must only not hang.
+  if (trail.has(record.id)) return false;
+  const below = new Set(trail).add(record.id);
+  return record.manifest.dependencies.every((dependency) => {
+    const found = findByWish(store, wishOfDependency(dependency));
+    return found !== undefined && hasDependencies(store, found, below);
+  });
+}
+
+function findById(store: Store, prefix: string): ImageRecord | undefined {
+  try {
+    return store.findImage({ kind: 'id', text: prefix, prefix });
+  } catch (error) {
+    if (error instanceof GantryError && error.code === 'not-found') return undefined;
+    throw error;
+  }
+}

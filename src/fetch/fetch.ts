@@ -1,0 +1,179 @@
+import { GantryError } from '../error.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { Reference, UrlReference } from '../image/reference.ts';
+import { findByUrl, findByWish, findCached, sameNamedFile, wishOfDependency } from './cached.ts';
+import type { FetchContext } from './context.ts';
+import { Discovery } from './discovery.ts';
+import type { Endpoint } from './discovery-template.ts';
+import { fetchFileImage } from './file-image.ts';
+import { introduceKeys } from './key-introduction.ts';
+import { shownUrl, signatureUrl } from './location.ts';
+import { fetchRemoteImage, isTrusted } from './remote-image.ts';
+import { parseSignatureLocation, type SignatureLocation } from './signature.ts';
+import { Transport } from './transport.ts';
+import { completeLabels, type Wish, wishOf } from './wish.ts';
+
+/** What may be said of one image besides its reference. */
+export interface FetchOptions {
+  /** `--signature`: a path or URL in place of the one beside the image. */
+  readonly signature?: string;
+}
+
+/** Dependencies of dependencies, further down than any image goes that was made by hand. */
+const DEPTH_LIMIT = 16;
+
+/**
+ * Brings an image and everything it depends on into the store, verified, and answers its record.
+ * What fails leaves nothing behind that was not verified; `signal` ends it at any point.
+ *
+ * @throws GantryError whatever stage refuses: `discovery`, `network`, `untrusted`,
+ *   `bad-signature`, `invalid-archive`, `invalid-manifest`, `store`, `not-found`, `interrupted`
+ */
+export async function fetchImage(
+  reference: Reference,
+  context: FetchContext,
+  options: FetchOptions = {},
+): Promise<ImageRecord> {
+  const transport = new Transport(context);
+  try {
+    warnOfMissingChecks(context);
+    return await new ImageFetch(context, transport).run(reference, options);
+  } catch (error) {
+    if (context.signal?.aborted && !(error instanceof GantryError)) throw interruption(error);
+    throw error;
+  } finally {
+    await transport.close();
+  }
+}
+
+class ImageFetch {
+  readonly #context: FetchContext;
+  readonly #transport: Transport;
+  /** Ids of images whose dependencies are all there: two branches may meet in one. */
+  readonly #complete = new Set<string>();
+
+  constructor(context: FetchContext, transport: Transport) {
+    this.#context = context;
+    this.#transport = transport;
+  }
+
+  async run(reference: Reference, options: FetchOptions): Promise<ImageRecord> {
+    const signature =
+      options.signature === undefined ? undefined : parseSignatureLocation(options.signature);
+    const record = await this.#fetchOne(reference, signature);
+    await this.#fetchDependencies(record, []);
+    return record;
+  }
+
+  #fetchOne(reference: Reference, signature: SignatureLocation | undefined): Promise<ImageRecord> {
+    const meant = sameNamedFile(reference) ?? reference;
+    switch (meant.kind) {
+      case 'id':
+        return this.#findById(meant);
+      case 'path':
+        return fetchFileImage(meant.path, signature, this.#context, this.#transport);
+      case 'url':
+        return this.#fetchByUrl(meant, signature);
+      case 'name':
+        return this.#fetchByName(wishOf(meant), signature);
+    }
+  }
+
+  async #findById(reference: Reference): Promise<ImageRecord> {
+    const record = findCached(reference, this.#context);
+    if (record !== undefined) return record;
+    throw new GantryError('not-found', `no image in the store has the ID ${reference.text}`);
+  }
+
+  async #fetchByUrl(
+    { url }: UrlReference,
+    signature: SignatureLocation | undefined,
+  ): Promise<ImageRecord> {
+    const shown = shownUrl(url);
+    const stored = await this.#fromStore(() => findByUrl(this.#context.store, url), `url ${shown}`);
+    if (stored !== undefined) return stored;
+    const remote = { image: url, signature: signature ?? { url: signatureUrl(url) } };
+    return await fetchRemoteImage(remote, this.#context, this.#transport);
+  }
+
+  async #fetchByName(wish: Wish, signature?: SignatureLocation): Promise<ImageRecord> {
+    const { store, report } = this.#context;
+    const stored = await this.#fromStore(() => findByWish(store, wish), `image name ${wish.text}`);
+    if (stored !== undefined) return stored;
+    report.debug(`image: searching for app image ${wish.name}`);
+    const discovery = new Discovery(this.#context, this.#transport);
+    const endpoints = await discovery.findEndpoints(wish.name, completeLabels(wish));
+    if (!this.#context.insecure.image) await introduceKeys(wish.name, this.#context);
+    return await this.#fetchFromFirst(endpoints, wish, signature);
+  }
+
+  /** The next endpoint is for one that cannot be reached; a refusal is a refusal. */
+  async #fetchFromFirst(
+    endpoints: readonly Endpoint[],
+    wish: Wish,
+    override: SignatureLocation | undefined,
+  ): Promise<ImageRecord> {
+    let failure: unknown;
+    for (const { image, signature } of endpoints) {
+      try {
+        const remote = { image, signature: override ?? { url: signature }, wish };
+        return await fetchRemoteImage(remote, this.#context, this.#transport);
+      } catch (error) {
+        if (!(error instanceof GantryError) || error.code !== 'network') throw error;
+        if (failure !== undefined || endpoints.length > 1) this.#context.report.warn(error.message);
+        failure ??= error;
+      }
+    }
+    throw failure;
+  }
+
+  /** The store's answer, where the policy asks it first; with `never` it is the only one. */
+  async #fromStore(
+    find: () => ImageRecord | undefined,
+    what: string,
+  ): Promise<ImageRecord | undefined> {
+    const { pullPolicy, report } = this.#context;
+    if (pullPolicy === 'update') return undefined;
+    const record = find();
+    if (
+      record !== undefined &&
+      (pullPolicy === 'never' || (await isTrusted(record, this.#context)))
+    ) {
+      report.debug(`image: using image from local store for ${what}`);
+      return record;
+    }
+    if (pullPolicy === 'new') return undefined;
+    throw new GantryError(
+      'not-found',
+      `unable to fetch image from ${what}: it is not in the store, and --pull-policy=never keeps the network out`,
+    );
+  }
+
+  /** @param trail the ids that led here: an image among its own dependencies has no bottom layer */
+  async #fetchDependencies(record: ImageRecord, trail: readonly string[]): Promise<void> {
+    if (this.#complete.has(record.id)) return;
+    if (trail.includes(record.id)) {
+      throw new GantryError('invalid-manifest', `${record.name}: it depends on itself`);
+    }
+    if (trail.length >= DEPTH_LIMIT) {
+      throw new GantryError(
+        'invalid-manifest',
+        `${record.name}: dependencies go deeper than ${DEPTH_LIMIT} images`,
+      );
+    }
+    for (const dependency of record.manifest.dependencies) {
+      const fetched = await this.#fetchByName(wishOfDependency(dependency));
+      await this.#fetchDependencies(fetched, [...trail, record.id]);
+    }
+    this.#complete.add(record.id);
+  }
+}
+
+function warnOfMissingChecks({ insecure, report }: FetchContext): void {
+  if (insecure.tls) report.warn('TLS verification has been disabled');
+  if (insecure.image) report.warn('image signature verification has been disabled');
+}
+
+function interruption(cause: unknown): GantryError {
+  return new GantryError('interrupted', 'interrupted: nothing was kept', { cause });
+}
