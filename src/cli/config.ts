@@ -1,4 +1,4 @@
-import { describeConfig } from '../config/describe.ts';
+import { describeConfig } from '../config/description.ts';
 import type { CommandDefinition } from './command.ts';
 import { valued } from './command.ts';
 import { formatJson } from './format.ts';

@@ -1,10 +1,12 @@
 import { GantryError } from '../error.ts';
 import { quote } from './quotation.ts';
 
-// The regular expressions are appc's own (spec/types.md). They are stricter than rkt's code, which
-// lets separators follow each other: `a/../b` must never become part of a path.
-const identifier = /^[a-z0-9]+([-._~/][a-z0-9]+)*$/;
-const appName = /^[a-z0-9]+(-[a-z0-9]+)*$/;
+// appc's regular expressions (spec/types.md) forbid separators side by side, but its own example
+// `example.com/~user/app_v1` has them, and so do images. As in rkt only the characters and the edges
+// count; beyond that no component may be empty, `.` or `..`, because identifiers become paths.
+const identifier = /^[a-z0-9]([-._~/a-z0-9]*[a-z0-9])?$/;
+const hollowComponent = /\/\.{0,2}\//;
+const appName = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 
 /** App names become directory names: NAME_MAX. */
 const maxAppNameLength = 255;
@@ -13,7 +15,7 @@ const maxIdentifierLength = 1024;
 
 /** Whether `text` is an AC Identifier: the type of image, label and isolator names. */
 export function isIdentifier(text: string): boolean {
-  return text.length <= maxIdentifierLength && identifier.test(text);
+  return text.length <= maxIdentifierLength && identifier.test(text) && !hollowComponent.test(text);
 }
 
 /** Whether `text` is an AC Name: the type of app, volume, mount point and port names. */
@@ -32,7 +34,7 @@ export function identifierFault(text: string): string | undefined {
   if (/^[-._~/]|[-._~/]$/.test(text)) {
     return 'must start and end with a lower case alphanumeric character';
   }
-  return 'must not have two of "-._~/" side by side';
+  return 'must not hold an empty component, "." or ".."';
 }
 
 /** Why `text` is no AC Name, or undefined where it is one (appc spec/types.md). */
@@ -43,8 +45,7 @@ export function appNameFault(text: string): string | undefined {
   if (/[^-a-z0-9]/.test(text)) {
     return 'must contain only lower case alphanumeric characters plus "-"';
   }
-  if (/^-|-$/.test(text)) return 'must start and end with a lower case alphanumeric character';
-  return 'must not have two "-" side by side';
+  return 'must start and end with a lower case alphanumeric character';
 }
 
 /**
@@ -71,8 +72,8 @@ export function sanitizeAppName(imageName: string): string {
   const last = imageName.slice(imageName.lastIndexOf('/') + 1);
   const name = last
     .toLowerCase()
-    .replace(/[^a-z0-9]+/g, '-')
-    .replace(/^-|-$/g, '');
+    .replace(/[^-a-z0-9]/g, '-')
+    .replace(/^-+|-+$/g, '');
   return parseAppName(name, `app name made from image name ${quote(imageName)}`);
 }
 
