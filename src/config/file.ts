@@ -56,7 +56,7 @@ function isRegular(
 }
 
 function readConfigFile(path: string, kinds: readonly string[]): ConfigFile {
-  const root = parseDocument(readBytes(path), { what: path, code: 'config' });
+  const root = parseDocument(readBytes(path), { what: path, code: 'config', confidential: true });
   const kind = root.member('rktKind').filledString();
   const found = root.member('rktVersion').filledString();
   if (!kinds.includes(kind)) {

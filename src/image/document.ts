@@ -16,6 +16,8 @@ export interface DocumentKind {
   what: string;
   code: ErrorCode;
   maxBytes?: number;
+  /** It may hold a secret, so no refusal quotes it: JSON.parse's own messages do. */
+  confidential?: boolean;
 }
 
 const defaultMaxBytes = 4 * 1024 * 1024;
@@ -162,16 +164,20 @@ export function parseDocument(bytes: Uint8Array, kind: DocumentKind): Field {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
     value = JSON.parse(text);
   } catch (cause) {
-    const why = cause instanceof SyntaxError ? cause.message : 'it is not UTF-8';
-    throw new GantryError(kind.code, `${kind.what}: not valid JSON: ${oneLine(why)}`, { cause });
+    throw malformed(kind, cause);
   }
   refuseAmbiguity(text, whole);
   return new Field(value, '', kind);
 }
 
-/** V8 quotes the text around a fault, whatever it holds. */
-function oneLine(text: string): string {
-  return text.replace(/\p{Cc}+/gu, ' ').slice(0, 200);
+function malformed(kind: DocumentKind, cause: unknown): GantryError {
+  if (!(cause instanceof SyntaxError)) {
+    return new GantryError(kind.code, `${kind.what}: not valid JSON: it is not UTF-8`, { cause });
+  }
+  if (kind.confidential) return new GantryError(kind.code, `${kind.what}: not valid JSON`);
+  // V8 quotes the text around the fault, whatever it holds.
+  const why = cause.message.replace(/\p{Cc}+/gu, ' ').slice(0, 200);
+  return new GantryError(kind.code, `${kind.what}: not valid JSON: ${why}`, { cause });
 }
 
 const token = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}[\]]|-?[0-9][-+.0-9eE]*/g;

@@ -63,6 +63,15 @@ describe('a document from outside', () => {
   });
 });
 
+describe('a document that may hold a secret', () => {
+  it('is not quoted in its refusal', () => {
+    const text = new TextEncoder().encode('{"password": hunter2}');
+    expect(() => parseDocument(text, { ...kind, confidential: true })).toThrow(
+      expect.toSatisfy((error) => error.message === 'paper: not valid JSON' && !error.cause),
+    );
+  });
+});
+
 describe('a field', () => {
   const field = parse('{"s":"x","n":5,"f":1.5,"b":true,"l":["a",2],"o":{"k":"v"},"z":null,"e":""}');
 
