@@ -14,27 +14,35 @@ export function componentsWithId(key: Key, keyId: string): Component[] {
   return [key, ...key.subkeys].filter((component) => component.getKeyID().toHex() === keyId);
 }
 
+/** The times a key is held against. */
+export interface Times {
+  /** When the signature was made, as it says. */
+  readonly signedAt: Date;
+  /** When the key must be, or have been, valid for the signature to be believed. */
+  readonly believedAt: Date;
+  /** The present: revocations count as of now, whenever the signature was believed. */
+  readonly now: Date;
+}
+
 /**
- * Why a key must not vouch for what one of its components signed, or undefined where it may. Both
- * times count: the key must stand now, and have stood when the signature was made. A revocation
- * counts whatever its reason and date, since whoever holds a stolen key dates signatures as they
- * like.
+ * Why a key must not vouch for what one of its components signed, or undefined where it may. It
+ * must have stood when the signature was made and when it was believed. A revocation counts
+ * whatever its reason and date, since whoever holds a stolen key dates signatures as they like.
  *
  * @returns the rest of a sentence that begins with the component.
  */
 export async function standingFault(
   key: Key,
   component: Component,
-  signedAt: Date,
-  now: Date,
+  { signedAt, believedAt, now }: Times,
 ): Promise<string | undefined> {
   return (
     algorithmFault(key.getAlgorithmInfo()) ??
     algorithmFault(component.getAlgorithmInfo()) ??
     (await revocationFault(key, component, now)) ??
     creationFault(component, signedAt) ??
-    (await expiryFault(key, component, signedAt, now)) ??
-    (await signingFault(key, component, now)) ??
+    (await expiryFault(key, component, signedAt, believedAt)) ??
+    (await signingFault(key, component, believedAt)) ??
     (await signingFault(key, component, laterOf(signedAt, oldestBinding(key, component))))
   );
 }
@@ -64,21 +72,30 @@ export async function requireStillStanding(
   const { key } = await parseTrustedKey(trusted, bytes);
   const keyId = provenance.signingKeyId;
   const component = componentsWithId(key, keyId)[0];
-  // Judged by the time of that verification: a key that has expired since vouched while it could.
   const fault =
     component === undefined
       ? `is not in ${trusted.path} any more`
-      : await standingFault(
-          key,
-          component,
-          new Date(provenance.signedAt),
-          new Date(provenance.verifiedAt),
-        );
+      : await standingFault(key, component, timesOf(provenance, key, component));
   if (fault === undefined) return;
   throw new GantryError(
     'untrusted',
     `${name}: the key that signed it, ${keyId.toUpperCase()}, ${fault}; fetch a version signed by another key, and trust that: gantry trust --prefix ${name}`,
   );
+}
+
+/**
+ * A key that has expired since vouched while it could, so it is judged by the time of that
+ * verification; or, renewed since, by the time of its renewal.
+ */
+function timesOf(provenance: OpenPgpProvenance, key: Key, component: Component): Times {
+  const now = new Date();
+  const verifiedAt = new Date(provenance.verifiedAt);
+  const renewedAt = laterOf(verifiedAt, oldestBinding(key, component));
+  return {
+    signedAt: new Date(provenance.signedAt),
+    believedAt: renewedAt.getTime() > now.getTime() ? now : renewedAt,
+    now,
+  };
 }
 
 async function revocationFault(

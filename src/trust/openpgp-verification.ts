@@ -123,7 +123,8 @@ export class OpenpgpVerification implements Verification {
     }
     let fault: Fault | undefined;
     for (const { loaded, component } of issuers) {
-      const reason = await standingFault(loaded.key, component, signature.madeAt, now);
+      const times = { signedAt: signature.madeAt, believedAt: now, now };
+      const reason = await standingFault(loaded.key, component, times);
       if (reason === undefined) found.push({ signature, loaded, component });
       else fault = unfitKey(signature, loaded, reason);
     }
