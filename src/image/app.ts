@@ -2,6 +2,7 @@ import { type Field, refuseDuplicates } from './document.ts';
 import { type Isolator, readIsolators } from './isolator.ts';
 import { readAppName } from './label.ts';
 import { quote } from './quotation.ts';
+import { readUserId } from './user-id.ts';
 
 /** What is executed, as whom, and what it expects around it (appc spec/aci.md, `app`). */
 export interface App {
@@ -50,9 +51,6 @@ export interface EventHandler {
   exec: string[];
 }
 
-/** (uid_t) -1 means "no change" to the system calls; it is no id. */
-const maxId = 0xffff_fffe;
-
 /** The `app` object of an image manifest, or its substitute in a pod manifest. */
 export function readApp(field: Field): App {
   return {
@@ -76,17 +74,16 @@ export function readApp(field: Field): App {
  * took back the rule that it be absolute.
  */
 function readExec(field: Field): string[] {
-  const exec = field.strings();
-  if (exec[0] === '')
-    throw field.list()[0]?.refuse('must not be empty') ?? field.refuse('is empty');
-  return exec;
+  const [program] = field.list();
+  program?.filledString();
+  return field.strings();
 }
 
 function readSupplementaryGids(app: Field): number[] {
   // The specification's text says GIDs and its example Gids; its reader takes either.
   const [proper, example] = [app.member('supplementaryGIDs'), app.member('supplementaryGids')];
   if (proper.given && example.given) throw example.refuse('is given besides supplementaryGIDs');
-  return (example.given ? example : proper).list().map((item) => item.integer(0, maxId));
+  return (example.given ? example : proper).list().map(readUserId);
 }
 
 function readWorkingDirectory(field: Field): string {

@@ -1,6 +1,7 @@
 import type { Field } from './document.ts';
 import { readAppName } from './label.ts';
 import { quote } from './quotation.ts';
+import { readUserId } from './user-id.ts';
 
 /** A directory or file of the host. */
 export interface HostVolume {
@@ -26,8 +27,6 @@ export interface EmptyVolume {
 
 /** What a pod mounts into its apps (appc spec/pods.md, `volumes`). */
 export type Volume = HostVolume | EmptyVolume;
-
-const maxId = 0xffff_fffe;
 
 /** One element of `volumes`, or an app's own `appVolume`. */
 export function readVolume(item: Field): Volume {
@@ -60,8 +59,8 @@ function readEmptyVolume(item: Field): EmptyVolume {
     kind: 'empty',
     readOnly: readFlag(item.member('readOnly')),
     mode,
-    uid: item.member('uid').optional((field) => field.integer(0, maxId)) ?? 0,
-    gid: item.member('gid').optional((field) => field.integer(0, maxId)) ?? 0,
+    uid: item.member('uid').optional(readUserId) ?? 0,
+    gid: item.member('gid').optional(readUserId) ?? 0,
   };
 }
 
