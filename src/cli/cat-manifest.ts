@@ -1,3 +1,4 @@
+import { podManifestDocument } from '../image/manifest-document.ts';
 import { readManifest } from '../pod/manifest.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { formatJson } from './format.ts';
@@ -15,7 +16,7 @@ export const definition: CommandDefinition = {
   run(context, { operands, options }) {
     using pod = onlyPod(context, operands, options);
     const format = options['prettyPrint'] === false ? 'json' : 'json-pretty';
-    process.stdout.write(`${formatJson(readManifest(pod), format)}\n`);
+    process.stdout.write(`${formatJson(podManifestDocument(readManifest(pod)), format)}\n`);
     return 0;
   },
 };

@@ -1,3 +1,4 @@
+import { imageManifestDocument } from '../image/manifest-document.ts';
 import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { formatJson } from './format.ts';
@@ -15,7 +16,7 @@ export const definition: CommandDefinition = {
     const store = Store.open(context.dataDir);
     const { manifest } = requireImage(store, onlyOperand(operands, 'image'));
     const format = options['prettyPrint'] === false ? 'json' : 'json-pretty';
-    process.stdout.write(`${formatJson(manifest, format)}\n`);
+    process.stdout.write(`${formatJson(imageManifestDocument(manifest), format)}\n`);
     return 0;
   },
 };

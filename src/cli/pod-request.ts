@@ -13,7 +13,7 @@ import { Store } from '../store/store.ts';
 import { APP_OPTIONS, type AppWords, parseApps } from './apps.ts';
 import { flag, type Invocation, repeated, valued } from './command.ts';
 import type { Context } from './context.ts';
-import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { fetchWith, isFile, parsePullPolicy, pullPolicyOption } from './fetching.ts';
 import { shippedStage1 } from './installation.ts';
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
@@ -22,7 +22,10 @@ export const PREPARE_OPTIONS: readonly Option[] = [
   flag('--inherit-env', 'give the apps all variables of this environment that they do not set'),
   flag('--no-overlay', 'copy the images instead of using overlayfs'),
   repeated('--set-env <NAME=VALUE>', 'an environment variable of every app; may be repeated'),
-  repeated('--set-env-file <FILE>', 'variables of every app, one NAME=VALUE a line; may be repeated'),
+  repeated(
+    '--set-env-file <FILE>',
+    'variables of every app, one NAME=VALUE a line; may be repeated',
+  ),
   repeated('--annotation <NAME=VALUE>', "an annotation of the pod's manifest; may be repeated"),
   pullPolicyOption('new'),
   flag('--quiet', 'print no progress, on success only what was asked for'),
@@ -70,7 +73,7 @@ async function findOrFetch(
   app: AppWords,
   options: Record<string, unknown>,
 ): Promise<ImageRecord> {
-  const reference = parseReference(app.image);
+  const reference = parseReference(app.image, isFile);
   const pullPolicy = parsePullPolicy(options['pullPolicy']);
   const { signature } = app.options;
   if (signature === undefined) {
