@@ -1,5 +1,13 @@
 import type { Stats } from 'node:fs';
-import { closeSync, constants, fstatSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { RESOLVE, system } from '../system/binding.ts';
@@ -9,17 +17,14 @@ const MAX_SYMLINKS = 40;
 /** passwd, group: more than this is no such file. */
 const MAX_FILE_BYTES = 16 * 1024 * 1024;
 
-/** A directory met on the way: its name, and the layers whose directory of that path takes part. */
-interface Level {
-  readonly name: string;
-  readonly layers: readonly string[];
-}
-
-/** A file of the tree: the layer it comes from, and its path there, free of symbolic links. */
+/** A file of the tree. */
 interface Found {
+  /** The layer it comes from, and its path there, which no symbolic link is part of. */
   readonly layer: string;
   readonly path: string;
   readonly stats: Stats;
+  /** Of a directory: the layers whose directory of that path takes part, top first. */
+  readonly layers: readonly string[];
 }
 
 /**
@@ -59,44 +64,47 @@ export class LayerTree {
     }
   }
 
+  /** The names in the directory at `path`, in no order; none where there is no directory. */
+  entries(path: string): string[] {
+    const names = new Set<string>();
+    const hidden = new Set<string>();
+    const directory = this.#resolve(path, true);
+    for (const layer of directory?.layers ?? []) {
+      const own = join(layer, directory?.path ?? '');
+      for (const entry of readdirSync(own)) {
+        if (names.has(entry) || hidden.has(entry)) continue;
+        (isWhiteout(lstatSync(join(own, entry))) ? hidden : names).add(entry);
+      }
+    }
+    return [...names];
+  }
+
   #resolve(path: string, followLast: boolean): Found | undefined {
     const pending = components(path).reverse();
-    const levels: Level[] = [{ name: '', layers: this.#layers }];
+    const above = [this.#root()];
     let links = 0;
-    let last = this.#root();
-    while (pending.length > 0) {
-      const name = pending.pop() ?? '';
+    for (let name = pending.pop(); name !== undefined; name = pending.pop()) {
       if (name === '..') {
-        if (levels.length > 1) levels.pop();
-        last = undefined;
+        if (above.length > 1) above.pop();
         continue;
       }
-      const entry = lookup(levels, name);
-      if (entry === undefined) return undefined;
-      if (entry.found.stats.isSymbolicLink() && (pending.length > 0 || followLast)) {
-        if (++links > MAX_SYMLINKS) return undefined;
-        const target = readlinkSync(join(entry.found.layer, entry.found.path));
-        if (target.startsWith('/')) levels.length = 1;
-        pending.push(...components(target).reverse());
-        last = undefined;
+      const found = lookup(above.at(-1), name);
+      if (found === undefined) return undefined;
+      if (!found.stats.isSymbolicLink() || (pending.length === 0 && !followLast)) {
+        above.push(found);
         continue;
       }
-      if (pending.length > 0 && entry.directories.length === 0) return undefined;
-      if (entry.directories.length > 0) levels.push({ name, layers: entry.directories });
-      last = entry.found;
+      if (++links > MAX_SYMLINKS) return undefined;
+      const target = readlinkSync(join(found.layer, found.path));
+      if (target.startsWith('/')) above.length = 1;
+      pending.push(...components(target).reverse());
     }
-    return last ?? this.#directory(levels);
+    return above.at(-1);
   }
 
-  #root(): Found | undefined {
-    return this.#directory([{ name: '', layers: this.#layers }]);
-  }
-
-  #directory(levels: readonly Level[]): Found | undefined {
-    const layer = levels.at(-1)?.layers[0];
-    if (layer === undefined) return undefined;
-    const path = levels.map((level) => level.name).join('/');
-    return { layer, path, stats: lstatSync(join(layer, path)) };
+  #root(): Found {
+    const layer = this.#layers[0] ?? '/nonexistent';
+    return { layer, path: '', stats: lstatSync(layer), layers: this.#layers };
   }
 }
 
@@ -104,27 +112,22 @@ function components(path: string): string[] {
   return path.split('/').filter((part) => part !== '' && part !== '.');
 }
 
-/** One component looked up in a merged directory. */
-function lookup(
-  levels: readonly Level[],
-  name: string,
-): { found: Found; directories: string[] } | undefined {
-  const path = [...levels.map((level) => level.name), name].join('/');
-  let found: Found | undefined;
-  const directories: string[] = [];
-  for (const layer of levels.at(-1)?.layers ?? []) {
+/** One component looked up in a merged directory; nothing is found in what is no directory. */
+function lookup(parent: Found | undefined, name: string): Found | undefined {
+  const candidates = parent?.layers ?? [];
+  const path = `${parent?.path ?? ''}/${name}`;
+  const layers: string[] = [];
+  let top: { layer: string; stats: Stats } | undefined;
+  for (const layer of candidates) {
     const stats = lstatSync(join(layer, path), { throwIfNoEntry: false });
     if (stats === undefined) continue;
     if (isWhiteout(stats)) break;
-    if (!stats.isDirectory()) {
-      found ??= { layer, path, stats };
-      break;
-    }
-    found ??= { layer, path, stats };
-    directories.push(layer);
-    if (levels.at(-1)?.layers.length !== 1 && isOpaque(join(layer, path))) break;
+    top ??= { layer, stats };
+    if (!stats.isDirectory()) break;
+    layers.push(layer);
+    if (candidates.length > 1 && isOpaque(join(layer, path))) break;
   }
-  return found === undefined ? undefined : { found, directories };
+  return top === undefined ? undefined : { ...top, path, layers };
 }
 
 function isWhiteout(stats: Stats): boolean {

@@ -1,5 +1,65 @@
-import type { Pod } from './pod.ts';
-/** The one pod whose UUID starts with `prefix`. @throws GantryError not-found, ambiguous, usage (empty) */
-export declare function findPod(dataDir: string, prefix: string): Pod;
-/** The UUID in a file `--uuid-file-save` wrote. */
-export declare function readUuidFile(path: string): string;
+import { readdirSync, readFileSync } from 'node:fs';
+import { errnoOf, GantryError } from '../error.ts';
+import { quote } from '../image/quotation.ts';
+import { NAMED_PHASES, type Phase } from './phase.ts';
+import { Pod, phaseDirectory } from './pod.ts';
+
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * The one pod whose UUID begins with `prefix`, upper or lower case.
+ * @throws GantryError `usage` for an empty one, `not-found`, `ambiguous`
+ */
+export function findPod(dataDir: string, prefix: string): Pod {
+  const beginning = prefix.trim().toLowerCase();
+  if (beginning === '') throw new GantryError('usage', 'UUID cannot be empty');
+  // A pod can change its phase between the listing and the opening; it does so at most twice.
+  for (let attempt = 0; attempt < 3; attempt++) {
+    const matches = NAMED_PHASES.flatMap((phase) =>
+      podsIn(dataDir, phase)
+        .filter((uuid) => uuid.startsWith(beginning))
+        .map((uuid) => ({ uuid, phase })),
+    );
+    const distinct = new Set(matches.map(({ uuid }) => uuid));
+    if (distinct.size > 1) {
+      throw new GantryError(
+        'ambiguous',
+        `ambiguous uuid, ${distinct.size} matches for ${quote(prefix)}: give more of its characters`,
+      );
+    }
+    for (const { uuid, phase } of matches) {
+      const pod = Pod.open(dataDir, uuid, phase);
+      if (pod !== undefined) return pod;
+    }
+    if (matches.length === 0) break;
+  }
+  throw new GantryError('not-found', `no matches found for ${quote(prefix)}`);
+}
+
+/** The UUIDs of the pods in a phase. */
+export function podsIn(dataDir: string, phase: Phase): string[] {
+  try {
+    return readdirSync(phaseDirectory(dataDir, phase)).filter((name) => UUID.test(name));
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return [];
+    const why = errnoOf(error) === 'EACCES' ? 'permission denied: run it as root' : errnoOf(error);
+    throw new GantryError(
+      'store',
+      `cannot read pods directory ${phaseDirectory(dataDir, phase)}: ${why}`,
+      { cause: error },
+    );
+  }
+}
+
+/** The UUID in a file that `--uuid-file-save` wrote. @throws GantryError `not-found` */
+export function readUuidFile(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch (error) {
+    throw new GantryError(
+      'not-found',
+      `unable to resolve UUID from file ${path}: ${errnoOf(error) ?? 'unreadable'}`,
+      { cause: error },
+    );
+  }
+}

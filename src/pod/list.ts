@@ -1,6 +1,44 @@
 import type { ImageId } from '../image/digest.ts';
-import type { PodSummary } from './status.ts';
+import { podsIn } from './find.ts';
+import { NAMED_PHASES, PHASES, type Phase } from './phase.ts';
+import { Pod } from './pod.ts';
+import { readRecord } from './record.ts';
+import { type PodSummary, podSummary } from './status.ts';
+
 /** Every pod that can be named, oldest first. */
-export declare function listPods(dataDir: string): PodSummary[];
-/** The images (dependencies included) that pods in any phase are made of: image gc and rm leave them. */
-export declare function imagesInUse(dataDir: string): Set<ImageId>;
+export function listPods(dataDir: string): PodSummary[] {
+  const pods = new Map<string, PodSummary>();
+  eachPod(dataDir, NAMED_PHASES, (pod) => pods.set(pod.uuid, podSummary(pod)));
+  return [...pods.values()].sort(byCreation);
+}
+
+/**
+ * The images that pods are made of, in any phase, dependencies included: image gc and `image rm`
+ * leave their trees alone. Hold the store's image pin where a pod may just be in the making.
+ */
+export function imagesInUse(dataDir: string): Set<ImageId> {
+  const images = new Set<ImageId>();
+  eachPod(dataDir, PHASES, (pod) => {
+    for (const id of readRecord(pod)?.images ?? []) images.add(id);
+  });
+  return images;
+}
+
+/**
+ * Phases are gone through in the order pods pass through them, so that one that moves on meanwhile
+ * is met again rather than missed.
+ */
+function eachPod(dataDir: string, phases: readonly Phase[], visit: (pod: Pod) => void): void {
+  for (const phase of phases) {
+    for (const uuid of podsIn(dataDir, phase)) {
+      using pod = Pod.open(dataDir, uuid, phase);
+      if (pod !== undefined) visit(pod);
+    }
+  }
+}
+
+function byCreation(a: PodSummary, b: PodSummary): number {
+  const [first, second] = [a.createdAt ?? 0n, b.createdAt ?? 0n];
+  if (first === second) return a.uuid < b.uuid ? -1 : 1;
+  return first < second ? -1 : 1;
+}

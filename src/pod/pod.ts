@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { closeSync, constants, fstatSync, mkdirSync, openSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
@@ -15,11 +16,27 @@ export function phaseDirectory(dataDir: string, phase: Phase): string {
   return join(dataDir, 'pods', phase);
 }
 
-/** Makes the directories pods live in, where they are missing; only root looks into them. */
-export function makePhaseDirectories(dataDir: string): void {
-  for (const phase of PHASES) {
-    mkdirSync(phaseDirectory(dataDir, phase), { recursive: true, mode: 0o750 });
+/** Makes an embryo, and on the first use of `dataDir` the directories of all phases. */
+function makeDirectory(dataDir: string, uuid: string): void {
+  const path = join(phaseDirectory(dataDir, 'embryo'), uuid);
+  try {
+    mkdirSync(path, 0o750);
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw cannotCreate(path, error);
+    try {
+      for (const phase of PHASES) {
+        mkdirSync(phaseDirectory(dataDir, phase), { recursive: true, mode: 0o750 });
+      }
+      mkdirSync(path, 0o750);
+    } catch (cause) {
+      throw cannotCreate(path, cause);
+    }
   }
+}
+
+function cannotCreate(path: string, cause: unknown): GantryError {
+  const why = errnoOf(cause) === 'EACCES' ? 'permission denied: run it as root' : errnoOf(cause);
+  return new GantryError('store', `cannot create pod directory ${path}: ${why}`, { cause });
 }
 
 /**
@@ -54,6 +71,28 @@ export class Pod {
     }
   }
 
+  /**
+   * A new pod in phase `prepare`, its lock held. It comes to be in `embryo`, where it is not locked
+   * for a moment: should gc take it then, another one is made.
+   */
+  static create(dataDir: string): Pod {
+    for (;;) {
+      const uuid = randomUUID();
+      makeDirectory(dataDir, uuid);
+      const pod = Pod.open(dataDir, uuid, 'embryo');
+      if (pod === undefined) continue;
+      try {
+        if (pod.lock()) {
+          pod.enter('prepare');
+          return pod;
+        }
+      } catch (error) {
+        if (errnoOf(error) !== 'ENOENT') throw error;
+      }
+      pod.close();
+    }
+  }
+
   get phase(): Phase {
     return this.#phase;
   }
@@ -61,6 +100,14 @@ export class Pod {
   /** The directory as of the last look. */
   get dir(): string {
     return join(phaseDirectory(this.dataDir, this.#phase), this.uuid);
+  }
+
+  /**
+   * A path to a file of the pod that stays right when the directory is renamed meanwhile: through
+   * the open descriptor.
+   */
+  file(name: string): string {
+    return `/proc/self/fd/${this.fd}/${name}`;
   }
 
   /** Whether this object holds the pod's lock. */
@@ -79,14 +126,18 @@ export class Pod {
    * work on the pod holds it.
    */
   lock(): boolean {
-    if (this.#held) return true;
     const deadline = Date.now() + LOCK_PATIENCE_MS;
-    while (!system.flock(this.fd, LOCK.exclusive | LOCK.nonBlocking)) {
+    while (!this.tryLock()) {
       if (Date.now() >= deadline) return false;
       pause(2);
     }
-    this.#held = true;
     return true;
+  }
+
+  /** The same without waiting for anyone, a reader neither. */
+  tryLock(): boolean {
+    this.#held ||= system.flock(this.fd, LOCK.exclusive | LOCK.nonBlocking);
+    return this.#held;
   }
 
   /** Moves the directory to another phase, atomically; the lock must be held. */

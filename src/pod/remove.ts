@@ -1,3 +1,81 @@
+import { rmdirSync } from 'node:fs';
+import { GantryError } from '../error.ts';
+import { collectGarbage } from '../stage1/garbage.ts';
 import type { Pod } from './pod.ts';
-/** Removes a pod that is not at work. `info` lines as rkt prints them (moving expired prepared pod … to garbage). @throws wrong-phase */
-export declare function removePod(pod: Pod, info?: (line: string) => void): void;
+import { emptyDirectory } from './removal.ts';
+
+/**
+ * Removes a pod that nothing is at work on, whatever its phase.
+ * @param info gets the lines rkt prints on the way
+ * @throws GantryError `wrong-phase` for one that runs, is being prepared or deleted
+ */
+export function removePod(pod: Pod, info: (line: string) => void = () => {}): void {
+  requireIdle(pod);
+  moveToGarbage(pod, info);
+  deletePod(pod, info);
+}
+
+/** Takes the pod's lock, or says who has it. */
+function requireIdle(pod: Pod): void {
+  const locked = pod.lock();
+  const found = pod.relocate();
+  const name = `pod ${JSON.stringify(pod.uuid)}`;
+  if (!found) throw new GantryError('not-found', `${name} is gone: it has been removed meanwhile`);
+  if (locked) return;
+  const doing = {
+    embryo: 'being prepared',
+    prepare: 'being prepared',
+    prepared: 'about to be run',
+    run: 'running: stop it first with gantry stop',
+    'exited-garbage': 'being deleted',
+    garbage: 'being deleted',
+  }[pod.phase];
+  throw new GantryError('wrong-phase', `${name} is currently ${doing}`);
+}
+
+/** Moves a locked pod to where deleting begins; one that is there stays. */
+export function moveToGarbage(pod: Pod, info: (line: string) => void): void {
+  const name = JSON.stringify(pod.uuid);
+  switch (pod.phase) {
+    case 'embryo':
+    case 'prepare':
+      info(`moving failed prepare ${name} to garbage`);
+      pod.enter('garbage');
+      return;
+    case 'prepared':
+      info(`moving expired prepared pod ${name} to garbage`);
+      pod.enter('garbage');
+      return;
+    case 'run':
+      info(`moving pod ${name} to garbage`);
+      pod.enter('exited-garbage');
+      return;
+    case 'exited-garbage':
+    case 'garbage':
+      return;
+  }
+}
+
+/**
+ * Deletes a locked pod that lies in the garbage. Broken off, it leaves an unlocked rest there, which
+ * the next one to come deletes.
+ */
+export function deletePod(pod: Pod, warn: (line: string) => void): void {
+  if (pod.phase === 'exited-garbage') {
+    try {
+      collectGarbage({ uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd });
+    } catch (error) {
+      if (!(error instanceof GantryError)) throw error;
+      warn(error.message);
+    }
+  }
+  emptyDirectory(pod.fd, pod.dir);
+  rmdirSync(pod.dir);
+}
+
+/** Deletes a locked pod that never came to be, and closes it. */
+export function discardPod(pod: Pod): void {
+  moveToGarbage(pod, () => {});
+  deletePod(pod, () => {});
+  pod.close();
+}

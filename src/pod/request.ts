@@ -28,6 +28,11 @@ export interface PodRequest {
   /** Default: `gantry-UUID`. */
   readonly hostname?: string;
   readonly overlay: boolean;
+  /**
+   * This very process starts the pod as soon as it is prepared (`run`). The pod then gets a control
+   * group below the one this process is in, and need not outlive a crash of the machine.
+   */
+  readonly runsNow?: boolean;
   readonly interactive: boolean;
   /** A file the UUID is written to as soon as there is one. */
   readonly uuidFile?: string;

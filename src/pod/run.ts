@@ -1,6 +1,73 @@
+import { renameSync, writeFileSync } from 'node:fs';
+import { GantryError } from '../error.ts';
+import { parseHostname } from '../network/hostname.ts';
+import type { NetworkMode } from '../network/namespace.ts';
+import { compilePlan } from '../stage1/compile.ts';
+import { becomeSupervisor } from '../stage1/launch.ts';
+import { encodePlan } from '../stage1/plan.ts';
 import type { Pod } from './pod.ts';
-/** prepared → run, then this process becomes the pod's supervisor. `environment` defaults to process.env (NOTIFY_SOCKET, TERM … are picked from it). */
-export declare function startPod(
-  pod: Pod,
-  options?: { debug?: boolean; environment?: NodeJS.ProcessEnv },
-): never;
+import { readRecord } from './record.ts';
+
+/** What of a prepared pod can still be chosen when it is started. */
+export interface StartOptions {
+  readonly interactive?: boolean;
+  readonly network?: NetworkMode;
+  readonly hostname?: string;
+  readonly debug?: boolean;
+  /** Where NOTIFY_SOCKET, TERM and the like are taken from; `process.env` unless given. */
+  readonly environment?: NodeJS.ProcessEnv;
+}
+
+/**
+ * Starts a prepared pod: it moves to phase `run`, and this process becomes its supervisor, with the
+ * same process id and the pod's lock.
+ * @throws GantryError `wrong-phase` for a pod that is not prepared, `launch` when its stage1 cannot
+ *   be executed
+ */
+export function startPod(pod: Pod, options: StartOptions = {}): never {
+  requirePrepared(pod);
+  if (changesPlan(options)) recompile(pod, options);
+  pod.enter('run');
+  return becomeSupervisor(
+    { uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd },
+    options.environment ?? process.env,
+  );
+}
+
+/** Once the lock is held nobody else moves the pod. */
+function requirePrepared(pod: Pod): void {
+  if (pod.held && pod.phase === 'prepared') return;
+  const name = `pod ${JSON.stringify(pod.uuid)}`;
+  if (pod.phase === 'prepared') pod.lock();
+  const state = pod.state();
+  if (!pod.held && state === 'prepared') {
+    throw new GantryError('busy', `${name} is just being started or removed by another process`);
+  }
+  if (state !== 'prepared') {
+    throw new GantryError('wrong-phase', `${name} is not prepared: it is ${state}`);
+  }
+}
+
+function changesPlan({ interactive, network, hostname }: StartOptions): boolean {
+  return interactive !== undefined || network !== undefined || hostname !== undefined;
+}
+
+function recompile(pod: Pod, { interactive, network, hostname }: StartOptions): void {
+  const record = readRecord(pod);
+  if (record === undefined) {
+    throw new GantryError('launch', `pod "${pod.uuid}" has no readable record: prepare it anew`);
+  }
+  const { settings } = record;
+  if (interactive && settings.apps.length > 1) {
+    throw new GantryError('usage', 'interactive option only supports pods with one app');
+  }
+  const plan = compilePlan({
+    ...settings,
+    interactive: interactive ?? settings.interactive,
+    network: network ?? settings.network,
+    hostname: hostname === undefined ? settings.hostname : parseHostname(hostname),
+  });
+  // Beside its place and renamed: a crash leaves the pod prepared, with one plan or the other.
+  writeFileSync(pod.file('plan.new'), encodePlan(plan), { mode: 0o600, flush: true });
+  renameSync(pod.file('plan.new'), pod.file('plan'));
+}

@@ -1,7 +1,11 @@
+import { readFileSync } from 'node:fs';
 import type { ImageId } from '../image/digest.ts';
 import type { PodState } from './phase.ts';
 import type { Pod, Timestamp } from './pod.ts';
+import { type PodProcesses, runningProcesses } from './processes.ts';
+import { creationTime, type RecordedApp, readRecord } from './record.ts';
 
+/** An app of a pod. Times are nanoseconds since 1970. */
 export interface AppStatus {
   readonly name: string;
   readonly imageId: ImageId;
@@ -10,8 +14,10 @@ export interface AppStatus {
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
   readonly finishedAt?: Timestamp;
+  /** Absent too when the pod was killed before the app's end could be noted. */
   readonly exitCode?: number;
 }
+
 /** A network a pod is on; `--net=none` and `--net=host` have none. */
 export interface NetworkStatus {
   readonly netName: string;
@@ -22,6 +28,8 @@ export interface NetworkStatus {
   readonly args: string;
   readonly mask: string;
 }
+
+/** What `list` shows of a pod. */
 export interface PodSummary {
   readonly uuid: string;
   readonly state: PodState;
@@ -30,15 +38,100 @@ export interface PodSummary {
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
 }
-export interface PodStatus extends PodSummary {
-  /** Process id, on the host, of the pod's init; only while it is verified to be the pod's. */
-  readonly pid?: number;
-  /** The process that runs the pod, verified likewise. */
-  readonly supervisor?: number;
+
+/** What `status` shows of a pod. */
+export interface PodStatus extends PodSummary, PodProcesses {
   readonly exited: boolean;
+  /** Every app has been started. */
   readonly ready: boolean;
-  readonly finishedAt?: Timestamp;
   readonly exitCode?: number;
 }
-/** Everything known about one pod; never throws for a pod in any phase. */
-export declare function podStatus(pod: Pod): PodStatus;
+
+/** What is known about a pod, in whatever phase; the rest is absent. */
+export function podSummary(pod: Pod): PodSummary {
+  const state = pod.state();
+  const createdAt = creationTime(pod);
+  const startedAt = parseTime(read(pod, 'started'));
+  return {
+    uuid: pod.uuid,
+    state,
+    apps: (readRecord(pod)?.apps ?? []).map((app) => appStatus(pod, app, state, createdAt)),
+    networks: [],
+    ...optional('createdAt', createdAt),
+    ...optional('startedAt', startedAt),
+  };
+}
+
+/** The same with its processes and exit code. */
+export function podStatus(pod: Pod): PodStatus {
+  const summary = podSummary(pod);
+  const running = summary.state === 'running';
+  return {
+    ...summary,
+    ...(running ? runningProcesses(pod, read(pod, 'pid')) : {}),
+    exited: ['exited', 'exited garbage', 'exited deleting'].includes(summary.state),
+    ready: read(pod, 'ready') !== undefined,
+    ...optional('exitCode', parseCode(read(pod, 'exit'))),
+  };
+}
+
+function appStatus(
+  pod: Pod,
+  app: RecordedApp,
+  podState: PodState,
+  createdAt: Timestamp | undefined,
+): AppStatus {
+  const fields = parseFields(read(pod, `apps/${app.name}/state`));
+  const startedAt = parseTime(fields.get('started'));
+  const exitCode = parseCode(fields.get('exit'));
+  return {
+    name: app.name,
+    imageId: app.imageId,
+    imageName: app.imageName,
+    state: appState(podState, startedAt !== undefined, exitCode !== undefined),
+    ...optional('createdAt', createdAt),
+    ...optional('startedAt', startedAt),
+    ...optional('finishedAt', parseTime(fields.get('finished'))),
+    ...optional('exitCode', exitCode),
+  };
+}
+
+/** An app whose end was never noted has ended all the same when its pod has. */
+function appState(pod: PodState, started: boolean, ended: boolean): AppStatus['state'] {
+  if (ended) return 'exited';
+  if (pod === 'running') return started ? 'running' : 'created';
+  return pod.startsWith('exited') ? 'exited' : 'created';
+}
+
+/** A small file the supervisor wrote; undefined where there is none. */
+function read(pod: Pod, name: string): string | undefined {
+  try {
+    return readFileSync(pod.file(name), 'utf8');
+  } catch {
+    return undefined;
+  }
+}
+
+function parseFields(text: string | undefined): Map<string, string> {
+  const pairs = (text ?? '').split('\n').map((line): [string, string] => {
+    const [name = '', ...value] = line.split('=');
+    return [name, value.join('=')];
+  });
+  return new Map(pairs);
+}
+
+/** `SECONDS.NANOSECONDS` since 1970. */
+function parseTime(text: string | undefined): Timestamp | undefined {
+  const match = /^(\d{1,12})\.(\d{1,9})\s*$/.exec(text ?? '');
+  if (match === null) return undefined;
+  const [, seconds = '', fraction = ''] = match;
+  return BigInt(seconds) * 1_000_000_000n + BigInt(fraction.padEnd(9, '0'));
+}
+
+function parseCode(text: string | undefined): number | undefined {
+  return /^\d{1,3}\s*$/.test(text ?? '') ? Number(text) : undefined;
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V });
+}

@@ -55,16 +55,14 @@ function podSteps(pod: PodSettings): SetupStep[] {
 function resolverSteps(): SetupStep[] {
   return [
     ['make-file', 'root/resolv.conf', '0644'],
-    ['mount', RESOLV_CONF, 'root/resolv.conf', '-', 'bind'],
-    ['mount-attributes', 'root/resolv.conf', 'ro,nosuid,nodev,noexec'],
+    ['mount', RESOLV_CONF, 'root/resolv.conf', '-', 'bind,ro,nosuid,nodev,noexec'],
   ];
 }
 
 function volumeSteps(volume: string): SetupStep[] {
   return [
     ['make-directory', `root/volumes/${volume}`, '0755'],
-    ['mount', `volumes/${volume}`, `root/volumes/${volume}`, '-', 'bind'],
-    ['mount-attributes', `root/volumes/${volume}`, 'nodev'],
+    ['mount', `volumes/${volume}`, `root/volumes/${volume}`, '-', 'bind,nodev'],
   ];
 }
 
@@ -77,11 +75,7 @@ function rootfsSteps(app: AppSettings): SetupStep[] {
   const own = `apps/${app.name}`;
   const directory: SetupStep = ['make-directory', target, '0755'];
   if (app.rootfs.kind === 'copy') {
-    return [
-      directory,
-      ['mount', `${own}/rootfs`, target, '-', 'bind'],
-      ['mount-attributes', target, 'nodev'],
-    ];
+    return [directory, ['mount', `${own}/rootfs`, target, '-', 'bind,nodev']];
   }
   return [
     directory,
@@ -91,7 +85,7 @@ function rootfsSteps(app: AppSettings): SetupStep[] {
       target,
       'overlay',
       'nodev',
-      `lowerdir=${app.rootfs.lowers.join(':')}`,
+      ...lowerOptions(app.rootfs.lowers),
       `upperdir=${own}/upper`,
       `workdir=${own}/work`,
       // An image must not steer overlayfs through extended attributes of its own files
@@ -101,6 +95,13 @@ function rootfsSteps(app: AppSettings): SetupStep[] {
       'index=off',
     ],
   ];
+}
+
+/** A mount option has 255 bytes: several layers are given one by one (Linux 6.5). */
+function lowerOptions(lowers: readonly string[]): string[] {
+  return lowers.length === 1
+    ? [`lowerdir=${lowers[0]}`]
+    : lowers.map((lower) => `lowerdir+=${lower}`);
 }
 
 /** Slots for what an app takes along through its pivot-root (specs/launch-plan.md). */

@@ -1,0 +1,93 @@
+import { GantryError } from '../error.ts';
+import { parseAppName, sanitizeAppName } from '../image/identifier.ts';
+import type { App } from '../image/image-manifest.ts';
+import type { Isolator } from '../image/isolator.ts';
+import { CAPABILITY_ISOLATORS, removeIsolator, retainIsolator } from '../isolation/isolators.ts';
+import type { AppRequest, PodRequest } from './request.ts';
+
+/** What an image without an app section starts from, when --exec says what to run. */
+const BARE: App = {
+  exec: [],
+  user: '0',
+  group: '0',
+  supplementaryGids: [],
+  workingDirectory: '/',
+  environment: [],
+  mountPoints: [],
+  ports: [],
+  isolators: [],
+  eventHandlers: [],
+  userAnnotations: {},
+  userLabels: {},
+};
+
+/**
+ * The name of each app, in order: the one asked for, or one made from the image's name.
+ * @throws GantryError `usage` when two apps would have one name, `invalid-reference` for a bad one
+ */
+export function appNames(apps: readonly AppRequest[]): string[] {
+  const names = apps.map(({ name, record }) =>
+    name === undefined ? sanitizeAppName(record.name) : parseAppName(name, '--name'),
+  );
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice === undefined) return names;
+  throw new GantryError(
+    'usage',
+    `apps[${names.lastIndexOf(twice)}].name: multiple apps with name ${twice}: give each its own with --name`,
+  );
+}
+
+/**
+ * The app section an app runs with: the image's own, with what the command line says over it.
+ * @throws GantryError `usage` when there is nothing to run, or options exclude each other
+ */
+export function appSection(app: AppRequest, pod: PodRequest): App {
+  const base = app.record.manifest.app ?? BARE;
+  const exec = app.exec === undefined ? base.exec : [app.exec];
+  if (exec.length === 0) {
+    const lacks =
+      app.record.manifest.app === undefined ? 'no app section' : 'no exec in its app section';
+    throw new GantryError(
+      'usage',
+      `image ${app.record.name} has ${lacks} and --exec argument is not provided`,
+    );
+  }
+  return {
+    ...base,
+    exec: [...exec, ...app.args],
+    user: app.user ?? base.user,
+    group: app.group ?? base.group,
+    supplementaryGids: [...(app.supplementaryGids ?? base.supplementaryGids)],
+    workingDirectory: app.workingDirectory ?? base.workingDirectory,
+    environment: environment(base, app, pod),
+    isolators: isolators(base, app),
+    userAnnotations: { ...(app.userAnnotations ?? base.userAnnotations) },
+    userLabels: { ...(app.userLabels ?? base.userLabels) },
+  };
+}
+
+/** From the lowest rank to the highest, as rkt has it: inherited, image, app, every app. */
+function environment(base: App, app: AppRequest, pod: PodRequest): App['environment'] {
+  const variables = new Map([
+    ...(pod.inheritedEnvironment ?? []),
+    ...base.environment.map(({ name, value }) => [name, value] as const),
+    ...(app.environment ?? []),
+    ...(pod.setEnvironment ?? []),
+  ]);
+  return [...variables].map(([name, value]) => ({ name, value }));
+}
+
+function isolators(base: App, app: AppRequest): Isolator[] {
+  if (app.capsRetain !== undefined && app.capsRemove !== undefined) {
+    throw new GantryError(
+      'usage',
+      `image ${app.record.name}: cannot use both --caps-retain and --caps-remove on the same image`,
+    );
+  }
+  if (app.capsRetain === undefined && app.capsRemove === undefined) return base.isolators;
+  const chosen =
+    app.capsRetain === undefined
+      ? removeIsolator(app.capsRemove ?? [])
+      : retainIsolator(app.capsRetain);
+  return [...base.isolators.filter(({ name }) => !CAPABILITY_ISOLATORS.includes(name)), chosen];
+}

@@ -1,0 +1,63 @@
+import { statSync } from 'node:fs';
+import { GantryError } from '../error.ts';
+import type { ImageId } from '../image/digest.ts';
+import type { Dependency } from '../image/image-manifest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { Reference } from '../image/reference.ts';
+import type { Store } from '../store/store.ts';
+
+/**
+ * An image and every image it depends on, however indirectly.
+ * @throws GantryError `not-found` for a dependency that is not stored
+ */
+export function imagesOf(store: Store, record: ImageRecord): ImageRecord[] {
+  const images = new Map<ImageId, ImageRecord>();
+  const pending = [record];
+  for (let image = pending.pop(); image !== undefined; image = pending.pop()) {
+    if (images.has(image.id)) continue;
+    images.set(image.id, image);
+    for (const dependency of image.manifest.dependencies) {
+      const found = findDependency(store, dependency);
+      if (found === undefined) {
+        throw new GantryError(
+          'not-found',
+          `image ${image.name}: its dependency ${dependency.imageName} is not in the store: fetch ${image.name} again`,
+        );
+      }
+      pending.push(found);
+    }
+  }
+  return [...images.values()];
+}
+
+/**
+ * The absolute directories an image's root file system is made of, top first.
+ * @throws GantryError `not-found` for an image that was removed meanwhile
+ */
+export async function layersOf(store: Store, record: ImageRecord): Promise<string[]> {
+  const layers = await store.layerPaths(record, (dependency) => findDependency(store, dependency));
+  for (const layer of layers) {
+    if (statSync(layer, { throwIfNoEntry: false }) === undefined) {
+      throw new GantryError(
+        'not-found',
+        `image ${record.name} has been removed from the store meanwhile: fetch it again`,
+      );
+    }
+  }
+  return layers;
+}
+
+/** By id where the manifest has one, else by name and labels (appc spec/aci.md, `dependencies`). */
+function findDependency(store: Store, dependency: Dependency): ImageRecord | undefined {
+  const { imageName, imageId, labels } = dependency;
+  const reference: Reference =
+    imageId === undefined
+      ? {
+          kind: 'name',
+          text: imageName,
+          name: imageName,
+          labels: new Map(labels.map(({ name, value }) => [name, value])),
+        }
+      : { kind: 'id', text: imageId, prefix: imageId };
+  return store.findImage(reference);
+}

@@ -1,0 +1,40 @@
+import { readFileSync, statSync } from 'node:fs';
+import type { ImageId } from '../image/digest.ts';
+import type { PodSettings } from '../stage1/settings.ts';
+import type { Pod, Timestamp } from './pod.ts';
+
+/** Gantry's own account of a pod, `record.json` in its directory; written once. */
+export interface PodRecord {
+  readonly version: 1;
+  readonly apps: readonly RecordedApp[];
+  /** Every image the pod is made of, dependencies included. */
+  readonly images: readonly ImageId[];
+  /** What the launch plan was compiled from. */
+  readonly settings: PodSettings;
+}
+
+export interface RecordedApp {
+  readonly name: string;
+  readonly imageId: ImageId;
+  readonly imageName: string;
+}
+
+/** The record; undefined while the pod has none, or when a crash of the machine took it. */
+export function readRecord(pod: Pod): PodRecord | undefined {
+  try {
+    const record: unknown = JSON.parse(readFileSync(pod.file('record.json'), 'utf8'));
+    return isRecord(record) ? record : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** When the pod was created, to the nanosecond: when its record was written. */
+export function creationTime(pod: Pod): Timestamp | undefined {
+  return statSync(pod.file('record.json'), { bigint: true, throwIfNoEntry: false })?.mtimeNs;
+}
+
+/** Written by us, whole or not at all: the version tells that it is what it seems. */
+function isRecord(value: unknown): value is PodRecord {
+  return typeof value === 'object' && value !== null && 'version' in value && value.version === 1;
+}

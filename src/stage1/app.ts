@@ -1,0 +1,136 @@
+import { GantryError } from '../error.ts';
+import type { AppSpec } from '../image/app-spec.ts';
+import type { MountPoint } from '../image/image-manifest.ts';
+import { allCapabilities, keptCapabilities } from '../isolation/capabilities.ts';
+import { readIsolators } from '../isolation/isolators.ts';
+import type { LayerTree } from '../isolation/layer-tree.ts';
+import { resolveUser } from '../isolation/users.ts';
+import { appEnvironment } from './environment.ts';
+import { findProgram } from './program.ts';
+import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './settings.ts';
+
+/** What the operator decided for all apps of a pod. */
+export interface AppChoices {
+  /** `--insecure-options=capabilities`. */
+  readonly allCapabilities: boolean;
+  /** TERM, when the app runs on a terminal. */
+  readonly terminal: string | undefined;
+}
+
+/** An app as it will run, and what the operator should hear about it. */
+export interface SettledApp {
+  readonly settings: AppSettings;
+  readonly warnings: readonly string[];
+}
+
+/** Mounted over by every pod: the image need not have what lies there. */
+const MOUNTED = ['/dev', '/proc', '/sys'];
+
+/**
+ * Decides everything about one app: who it runs as, what it may do, what it finds. Only the image's
+ * tree is looked at, nothing is changed.
+ * @throws GantryError for whatever the image or the host cannot give, naming the app
+ */
+export function settleApp(
+  spec: AppSpec,
+  tree: LayerTree,
+  rootfs: Rootfs,
+  choices: AppChoices,
+): SettledApp {
+  const where = `app ${JSON.stringify(spec.name)}`;
+  refuseEventHandlers(spec, where);
+  const isolators = readIsolators(spec.isolators);
+  const credentials = resolveUser(spec, tree, where);
+  const environment = appEnvironment(spec, credentials, choices.terminal);
+  const mounts = volumeMounts(spec.mountPoints, tree, where);
+  requireWorkingDirectory(spec.workingDirectory, mounts, tree, where);
+  const path = environment.find(([name]) => name === 'PATH')?.[1] ?? '';
+  const program = spec.exec[0] ?? '';
+  return {
+    settings: {
+      name: spec.name,
+      rootfs,
+      readOnlyRootfs: spec.readOnlyRootfs,
+      exec: [findProgram(program, path, spec.workingDirectory, tree, where), ...spec.exec],
+      credentials,
+      capabilities: choices.allCapabilities
+        ? allCapabilities()
+        : keptCapabilities(isolators.capabilities, where),
+      noNewPrivileges: isolators.noNewPrivileges,
+      environment,
+      workingDirectory: spec.workingDirectory,
+      mounts,
+      missing: NAME_FILES.filter((file) => tree.lstat(`/etc/${file}`) === undefined),
+    },
+    warnings: [
+      ...isolators.ignored.map((name) => `${where}: isolator ${name} is not enforced`),
+      ...mounts
+        .filter(({ path }) => tree.entries(path).length > 0)
+        .map(
+          ({ volume, path }) => `${where}: volume ${volume} hides what the image has at ${path}`,
+        ),
+    ],
+  };
+}
+
+function refuseEventHandlers(spec: AppSpec, where: string): void {
+  const [handler] = spec.eventHandlers;
+  if (handler === undefined) return;
+  throw new GantryError(
+    'unsupported',
+    `${where}: its ${handler.name} event handler cannot be run by this version: use an image without event handlers`,
+  );
+}
+
+/**
+ * An empty volume for every mount point, shared by the apps that name it alike (rkt's implicit empty
+ * volumes). Paths within each other are refused, as appc spec/ace.md (Volume Setup) asks.
+ */
+function volumeMounts(
+  mountPoints: readonly MountPoint[],
+  tree: LayerTree,
+  where: string,
+): VolumeMount[] {
+  const mounts = mountPoints.map(
+    ({ name, path, readOnly }): VolumeMount => ({ volume: name, path, readOnly }),
+  );
+  for (const [index, { volume, path }] of mounts.entries()) {
+    const stats = tree.stat(path);
+    if (stats !== undefined && !stats.isDirectory()) {
+      throw new GantryError(
+        'launch',
+        `${where}: mount point ${volume}: ${path} is no directory in the image`,
+      );
+    }
+    for (const other of mounts.slice(index + 1)) {
+      if (!lies(path, other.path) && !lies(other.path, path)) continue;
+      throw new GantryError(
+        'launch',
+        `${where}: mount points ${volume} (${path}) and ${other.volume} (${other.path}) lie within each other`,
+      );
+    }
+  }
+  return mounts;
+}
+
+/** The spec has an app fail whose working directory does not exist (appc spec/aci.md). */
+function requireWorkingDirectory(
+  directory: string,
+  mounts: readonly VolumeMount[],
+  tree: LayerTree,
+  where: string,
+): void {
+  const mounted = [...MOUNTED, ...mounts.map(({ path }) => path)];
+  if (mounted.some((path) => lies(directory, path))) return;
+  if (tree.stat(directory)?.isDirectory()) return;
+  throw new GantryError(
+    'launch',
+    `${where}: the image has no directory ${directory} to work in: choose one with --working-dir`,
+  );
+}
+
+/** Whether `path` is `parent` or lies below it. */
+function lies(path: string, parent: string): boolean {
+  const base = parent.replace(/\/+$/, '');
+  return path.replace(/\/+$/, '') === base || path.startsWith(`${base}/`);
+}
