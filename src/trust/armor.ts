@@ -1,5 +1,3 @@
-import { GantryError } from '../error.ts';
-
 /** One base64 block between its `-----BEGIN` and `-----END` lines. */
 export interface ArmorBlock {
   /** What the block says it is, for example `PGP PUBLIC KEY BLOCK`. */
@@ -20,9 +18,9 @@ export function isBinary(bytes: Uint8Array): boolean {
  * ignored, as gpg does. The checksum line is skipped: section 6.1 forbids trusting it, and a
  * changed byte is found by the signatures inside.
  *
- * @throws GantryError `bad-key` or `bad-signature` as `code` says, for a block that is not base64.
+ * @returns the blocks, or a word about what is wrong with one.
  */
-export function armorBlocks(text: string, code: 'bad-key' | 'bad-signature'): ArmorBlock[] {
+export function armorBlocks(text: string): ArmorBlock[] | string {
   const blocks: ArmorBlock[] = [];
   let open: { label: string; lines: string[] } | undefined;
   for (const line of text.split('\n').map((raw) => raw.trimEnd())) {
@@ -30,26 +28,15 @@ export function armorBlocks(text: string, code: 'bad-key' | 'bad-signature'): Ar
     if (boundary === 'BEGIN') {
       open = { label, lines: [] };
     } else if (boundary === 'END' && open?.label === label) {
-      blocks.push({ label, bytes: decode(open.label, open.lines, code) });
+      const base64 = dataLines(open.lines).join('');
+      if (base64 === '' || !BASE64.test(base64)) return `its armored ${label} is not base64`;
+      blocks.push({ label, bytes: Buffer.from(base64, 'base64') });
       open = undefined;
     } else {
       open?.lines.push(line);
     }
   }
-  if (open !== undefined) throw new GantryError(code, `the armored ${open.label} is truncated`);
-  return blocks;
-}
-
-function decode(
-  label: string,
-  lines: readonly string[],
-  code: 'bad-key' | 'bad-signature',
-): Uint8Array {
-  const base64 = dataLines(lines).join('');
-  if (base64 === '' || !BASE64.test(base64)) {
-    throw new GantryError(code, `the armored ${label} is damaged: it is not base64`);
-  }
-  return Buffer.from(base64, 'base64');
+  return open === undefined ? blocks : `its armored ${open.label} is truncated`;
 }
 
 /** The base64 lines: after the armor headers and the blank line that ends them, before `=CRC24`. */

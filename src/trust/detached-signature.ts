@@ -120,15 +120,16 @@ function unreadable(reason: string): GantryError {
 }
 
 function binarySignatures(bytes: Uint8Array): Uint8Array {
-  if (bytes.length === 0) throw unreadable('the file is empty');
+  if (bytes.length === 0) throw unreadable('it is empty');
   if (bytes.length > MAX_FILE_BYTES) {
-    throw unreadable(`the file is larger than ${MAX_FILE_BYTES} bytes`);
+    throw unreadable(`it is larger than ${MAX_FILE_BYTES} bytes`);
   }
   if (isBinary(bytes)) return bytes;
-  const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'), 'bad-signature');
-  if (blocks.length === 0) throw unreadable('the file is neither armored nor binary OpenPGP');
+  const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'));
+  if (typeof blocks === 'string') throw unreadable(blocks);
+  if (blocks.length === 0) throw unreadable('it is neither armored nor binary OpenPGP');
   const other = blocks.find(({ label }) => label !== 'PGP SIGNATURE');
-  if (other !== undefined) throw unreadable(`the file holds a ${other.label}`);
+  if (other !== undefined) throw unreadable(`it holds a ${other.label}`);
   return Buffer.concat(blocks.map((block) => block.bytes));
 }
 
@@ -140,10 +141,10 @@ function signaturePackets(bytes: Uint8Array): Uint8Array[] {
     ({ tag }) => tag !== PACKET.marker && tag !== PACKET.padding && tag < 40,
   );
   const other = relevant.find(({ tag }) => tag !== PACKET.signature);
-  if (other !== undefined) throw unreadable(`the file holds a packet of type ${other.tag}`);
-  if (relevant.length === 0) throw unreadable('the file holds no signature');
+  if (other !== undefined) throw unreadable(`it holds a packet of type ${other.tag}`);
+  if (relevant.length === 0) throw unreadable('it holds no signature');
   if (relevant.length > MAX_SIGNATURES) {
-    throw unreadable(`the file holds more than ${MAX_SIGNATURES} signatures`);
+    throw unreadable(`it holds more than ${MAX_SIGNATURES} signatures`);
   }
   return relevant.map((packet) => packet.bytes);
 }

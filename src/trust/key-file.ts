@@ -103,10 +103,9 @@ export function installKeyFile(base: string, path: string, content: string): voi
   try {
     makeDirectories(base, directory);
     writeSynced(temporary, content);
-    renameSync(temporary, path);
+    moveInto(path, temporary);
     syncDirectory(directory);
   } catch (error) {
-    rmSync(temporary, { force: true });
     const errno = errnoOf(error) ?? String(error);
     const denied = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS';
     throw new GantryError(
@@ -133,8 +132,20 @@ function writeSynced(path: string, content: string): void {
     writeFileSync(fd, content);
     fchmodSync(fd, 0o644);
     fsyncSync(fd);
+  } catch (error) {
+    rmSync(path);
+    throw error;
   } finally {
     closeSync(fd);
+  }
+}
+
+function moveInto(path: string, temporary: string): void {
+  try {
+    renameSync(temporary, path);
+  } catch (error) {
+    rmSync(temporary);
+    throw error;
   }
 }
 

@@ -106,6 +106,13 @@ async function revocationFault(
   if (await key.isRevoked(undefined, undefined, now, REVOCATION_POLICY)) {
     return revoked(key.revocationSignatures, 'was revoked by its owner');
   }
+  const foreign = key.revocationSignatures.find(
+    ({ issuerKeyID }) => !issuerKeyID.equals(key.getKeyID()),
+  );
+  // By a revoker the owner appointed (RFC 9580 section 5.2.3.23), whose key is not at hand.
+  if (foreign !== undefined) {
+    return `carries a revocation by another key, ${foreign.issuerKeyID.toHex().toUpperCase()}, which cannot be checked here`;
+  }
   if (!isSubkey(component)) return undefined;
   for (const binding of component.bindingSignatures) {
     if (await component.isRevoked(binding, key.keyPacket, now, REVOCATION_POLICY)) {

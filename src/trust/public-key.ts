@@ -97,7 +97,8 @@ function secretKey(): GantryError {
 /** The packets of all keys in the file, whichever way it is encoded. */
 function binaryKeys(bytes: Uint8Array): Uint8Array {
   if (isBinary(bytes)) return bytes;
-  const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'), 'bad-key');
+  const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'));
+  if (typeof blocks === 'string') throw badKey(blocks);
   if (blocks.length === 0) throw badKey('it is neither armored nor binary OpenPGP');
   for (const { label } of blocks) {
     if (label === 'PGP PRIVATE KEY BLOCK') throw secretKey();

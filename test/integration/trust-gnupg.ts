@@ -78,8 +78,8 @@ export class Gnupg {
     const faked = at === undefined ? [] : ['--faked-system-time', at, '--ignore-time-conflict'];
     const quiet = ['--batch', '--yes', '--quiet', '--no-tty', '--no-greeting'];
     const secret = ['--pinentry-mode', 'loopback', '--passphrase', ''];
-    // gpg asks nothing in batch mode, and the revocation dialogue is made of questions.
-    const mode = args.includes('--edit-key') ? quiet.slice(2) : quiet;
+    // gpg asks nothing in batch mode, and a dialogue is made of questions.
+    const mode = args.includes('--command-fd') ? quiet.slice(2) : quiet;
     return execFileSync('gpg', ['--homedir', this.home, ...mode, ...secret, ...faked, ...args], {
       input,
       stdio: ['pipe', 'pipe', 'pipe'],

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -369,6 +370,19 @@ describe('the question asked again before a pod starts', () => {
 
   it('is answered by the unchanged key file', async () => {
     await expect(recheckProvenance(provenance, NAME, directories)).resolves.toBeUndefined();
+  });
+
+  it('loads no OpenPGP for the unchanged key file', () => {
+    const trustModule = new URL('../../src/trust/verification.ts', import.meta.url).href;
+    const script = `
+      import { registerHooks } from 'node:module';
+      const seen = [];
+      registerHooks({ resolve(name, context, next) { seen.push(name); return next(name, context); } });
+      const { recheckProvenance } = await import(${JSON.stringify(trustModule)});
+      await recheckProvenance(${JSON.stringify(provenance)}, '${NAME}', ${JSON.stringify(directories)});
+      console.log(seen.some((name) => name.includes('recheck')), seen.includes('openpgp'));`;
+    const output = execFileSync(process.execPath, ['--input-type=module', '-e', script]);
+    expect(output.toString()).toBe('true false\n');
   });
 
   it('is refused when the key was removed or masked', async () => {
