@@ -1,4 +1,5 @@
-import type { Command, Measurement, Stopwatch } from './stopwatch.ts';
+import type { Command } from '../support/installation.ts';
+import type { Measurement, Stopwatch } from './stopwatch.ts';
 
 /** One way to do a job: ours, or what an operator would otherwise use. */
 export interface Contender {

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Installation } from '../support/installation.ts';
 import { findProgram } from '../support/requirements.ts';
 import { type Contender, compete, type Result } from './contender.ts';
-import type { Installation } from './gantry.ts';
 import { makeOciLayout } from './oci-layout.ts';
 import { createContainerd } from './peers/containerd.ts';
 import { createPodman } from './peers/podman.ts';
@@ -77,7 +77,7 @@ async function measureStart(bench: Bench): Promise<Outcome> {
 async function measureTransfer(bench: Bench): Promise<Outcome> {
   const { directory, gantry, stopwatch, rounds } = bench;
   const large = makeLargeRoot(directory);
-  const image = await gantry.makeImage('large', large, ['/usr/bin/none']);
+  const image = await gantry.makeImage('large', large, { exec: ['/usr/bin/none'] });
   const layout = makeOciLayout(join(directory, 'layout'), large, 'example.com/large:1');
   rmSync(large, { recursive: true });
   const mirror = await transfer.startMirror(directory, image, layout);

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
+import { createInstallation } from '../support/installation.ts';
 import { figures, type Outcome } from './figures.ts';
-import { createInstallation } from './gantry.ts';
 import { createStopwatch } from './stopwatch.ts';
 import { formatRows, isKept } from './table.ts';
 import { makeSmallRoot } from './workload.ts';
@@ -54,7 +54,7 @@ async function measure(
 ): Promise<Outcome> {
   const root = makeSmallRoot(directory);
   const gantry = await createInstallation(directory);
-  const image = await gantry.makeImage('small', root, ['/bin/true']);
+  const image = await gantry.makeImage('small', root, { exec: ['/bin/true'] });
   await gantry.call('fetch', image.path, `--signature=${image.path}.asc`);
   const stopwatch = createStopwatch(directory);
   const { reference } = image;

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Installation } from './gantry.ts';
+import type { Installation } from '../support/installation.ts';
 import type { Containerd } from './peers/containerd.ts';
 import { type Podman, podmanRun } from './peers/podman.ts';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import type { Installation } from '../support/installation.ts';
 import type { Contender } from './contender.ts';
-import type { Installation } from './gantry.ts';
 import { createContainerd } from './peers/containerd.ts';
 import { createPodman, podmanRun } from './peers/podman.ts';
 import { createRuncBundle } from './peers/runc.ts';

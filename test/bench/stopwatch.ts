@@ -1,12 +1,7 @@
 import { execFileSync, spawn } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-
-/** A program and its arguments, with what its environment has beside this process's. */
-export interface Command {
-  readonly words: readonly [string, ...string[]];
-  readonly environment?: Readonly<Record<string, string>>;
-}
+import type { Command } from '../support/installation.ts';
 
 /** What one run of a command came to. */
 export interface Measurement {

@@ -7,8 +7,8 @@ import {
   serveDirectory,
   startHttpsServer,
 } from '../../examples/quickstart/https-server.ts';
+import type { Installation, SignedImage } from '../support/installation.ts';
 import type { Contender } from './contender.ts';
-import type { Installation, SignedImage } from './gantry.ts';
 import { MANIFEST_TYPE, type OciLayout } from './oci-layout.ts';
 
 /** The local HTTPS server both sides fetch from. */
@@ -65,7 +65,7 @@ export function gantryFetch(gantry: Installation, image: SignedImage, mirror: Mi
       return [{ words, environment: { SSL_CERT_FILE: mirror.certificate, NO_PROXY: '127.0.0.1' } }];
     },
     afterRound: async () => {
-      await gantry.call('image', 'rm', 'example.com/large:1.0.0');
+      await gantry.call('image rm', 'example.com/large:1.0.0');
     },
   };
 }

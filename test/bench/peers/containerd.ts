@@ -3,7 +3,7 @@ import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import type { Command } from '../stopwatch.ts';
+import type { Command } from '../../support/installation.ts';
 
 const runFile = promisify(execFile);
 

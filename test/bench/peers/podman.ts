@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import type { Command } from '../stopwatch.ts';
+import type { Command } from '../../support/installation.ts';
 
 const runFile = promisify(execFile);
 

@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from '../stopwatch.ts';
+import type { Command } from '../../support/installation.ts';
 
 /** The kernel files that a container shall not see, or not write: what `runc spec` proposes. */
 const MASKED = [
