@@ -44,14 +44,7 @@ export function kernelPathSteps(open: boolean): (SetupStep | AppStep)[] {
     ['make-directory', '/proc', '0555'],
     ['mount', 'proc', '/proc', 'proc', 'nosuid,nodev,noexec'],
     ['make-directory', '/sys', '0555'],
-    [
-      'mount',
-      'sysfs',
-      '/sys',
-      'sysfs',
-      open ? 'nosuid,nodev,noexec' : 'ro,nosuid,nodev,noexec',
-      '',
-    ],
+    ['mount', 'sysfs', '/sys', 'sysfs', open ? 'nosuid,nodev,noexec' : 'ro,nosuid,nodev,noexec'],
   ];
   if (open) return mounts;
   return [
