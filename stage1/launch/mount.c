@@ -1,0 +1,306 @@
+#include "mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "path.h"
+
+struct flags {
+	struct mount_attr attributes;
+	_Bool bind, recursive;
+};
+
+static const struct {
+	const char *word;
+	uint64_t set, clear;
+} attribute_words[] = {
+	{"ro", MOUNT_ATTR_RDONLY, 0},
+	{"rw", 0, MOUNT_ATTR_RDONLY},
+	{"nosuid", MOUNT_ATTR_NOSUID, 0},
+	{"nodev", MOUNT_ATTR_NODEV, 0},
+	{"noexec", MOUNT_ATTR_NOEXEC, 0},
+	{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
+	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
+	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
+	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
+};
+
+static _Bool add_flag(struct flags *flags, const char *word, size_t length)
+{
+	if (length == 4 && memcmp(word, "bind", 4) == 0)
+		return flags->bind = 1;
+	if (length == 3 && memcmp(word, "rec", 3) == 0)
+		return flags->recursive = 1;
+	for (size_t i = 0; i < sizeof attribute_words / sizeof *attribute_words; i++)
+		if (strlen(attribute_words[i].word) == length && memcmp(word, attribute_words[i].word, length) == 0) {
+			flags->attributes.attr_set |= attribute_words[i].set;
+			flags->attributes.attr_clr |= attribute_words[i].clear;
+			return 1;
+		}
+	return 0;
+}
+
+static _Bool parse_flags(const char *text, struct flags *flags)
+{
+	memset(flags, 0, sizeof *flags);
+	while (*text != '\0') {
+		size_t length = strcspn(text, ",");
+		if (!add_flag(flags, text, length))
+			return 0;
+		text += length + (text[length] == ',');
+	}
+	return 1;
+}
+
+_Bool mount_flags_ok(const char *text)
+{
+	struct flags flags;
+	return parse_flags(text, &flags);
+}
+
+static int result(long returned)
+{
+	return returned < 0 ? -errno : 0;
+}
+
+static int set_attributes(int mount, struct flags *flags, _Bool recursive)
+{
+	if (flags->attributes.attr_set == 0 && flags->attributes.attr_clr == 0)
+		return 0;
+	return result(mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U), &flags->attributes,
+				    sizeof flags->attributes));
+}
+
+static int clone_tree(const char *source, _Bool recursive)
+{
+	int at = open_path(source, 0);
+	if (at < 0)
+		return at;
+	int tree = open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0U));
+	int number = errno;
+	close(at);
+	return tree >= 0 ? tree : -number;
+}
+
+int attach_tree(int tree, const char *target)
+{
+	int at = open_path(target, 0);
+	if (at < 0)
+		return at;
+	int status = result(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+	close(at);
+	return status;
+}
+
+int perform_private_mounts(struct launch *launch, const struct step *step)
+{
+	(void)launch, (void)step;
+	return result(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+}
+
+int perform_unshare(struct launch *launch, const struct step *step)
+{
+	(void)launch, (void)step;
+	return result(unshare(CLONE_NEWNS));
+}
+
+int perform_pivot_root(struct launch *launch, const struct step *step)
+{
+	(void)launch;
+	int root = open_path(step->argv[0], O_DIRECTORY);
+	if (root < 0)
+		return root;
+	int status = result(fchdir(root));
+	close(root);
+	/* With "." for both, the old root ends on top of the new one, in no directory of it. */
+	if (status == 0)
+		status = result(syscall(SYS_pivot_root, ".", "."));
+	if (status == 0)
+		status = result(umount2(".", MNT_DETACH));
+	if (status == 0)
+		status = result(chdir("/"));
+	return status;
+}
+
+/* `key` or `key=value`. */
+static int set_option(int filesystem, const char *option)
+{
+	char key[64];
+	size_t length = strcspn(option, "=");
+	if (option[length] == '\0')
+		return result(fsconfig(filesystem, FSCONFIG_SET_FLAG, option, NULL, 0));
+	if (length >= sizeof key)
+		return -EINVAL;
+	memcpy(key, option, length);
+	key[length] = '\0';
+	return result(fsconfig(filesystem, FSCONFIG_SET_STRING, key, option + length + 1, 0));
+}
+
+static int configure(int filesystem, const char *source, const char *const *options)
+{
+	int status = strcmp(source, "-") == 0 ? 0 : result(fsconfig(filesystem, FSCONFIG_SET_STRING, "source", source, 0));
+	for (; status == 0 && *options != NULL; options++)
+		status = set_option(filesystem, *options);
+	return status < 0 ? status : result(fsconfig(filesystem, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+}
+
+/* A detached mount of a new file system, or -errno. */
+static int new_mount(const char *type, const char *source, const char *const *options, uint64_t attributes)
+{
+	int filesystem = fsopen(type, FSOPEN_CLOEXEC);
+	if (filesystem < 0)
+		return -errno;
+	int status = configure(filesystem, source, options);
+	if (status == 0) {
+		status = fsmount(filesystem, FSMOUNT_CLOEXEC, (unsigned)attributes);
+		status = status < 0 ? -errno : status;
+	}
+	close(filesystem);
+	return status;
+}
+
+int perform_mount(struct launch *launch, const struct step *step)
+{
+	(void)launch;
+	char **argv = step->argv;
+	struct flags flags;
+	int tree, status = 0;
+
+	if (!parse_flags(argv[3], &flags) || (flags.bind && step->argc > 4))
+		return -EINVAL;
+	if (flags.bind) {
+		tree = clone_tree(argv[0], flags.recursive);
+		if (tree >= 0)
+			status = set_attributes(tree, &flags, flags.recursive);
+	} else {
+		tree = new_mount(argv[2], argv[0], (const char *const *)argv + 4, flags.attributes.attr_set);
+	}
+	if (tree < 0)
+		return tree;
+	if (status == 0)
+		status = attach_tree(tree, argv[1]);
+	close(tree);
+	return status;
+}
+
+int perform_mount_attributes(struct launch *launch, const struct step *step)
+{
+	(void)launch;
+	struct flags flags;
+	int at = open_path(step->argv[0], 0);
+	if (at < 0)
+		return at;
+	int status = parse_flags(step->argv[1], &flags) ? set_attributes(at, &flags, step->argc == 3) : -EINVAL;
+	close(at);
+	return status;
+}
+
+static int *slot(struct launch *launch, const struct step *step)
+{
+	return &launch->slots[strtoul(step->argv[0], NULL, 10) % MAX_SLOTS];
+}
+
+int perform_open_tree(struct launch *launch, const struct step *step)
+{
+	int *held = slot(launch, step);
+	if (*held >= 0)
+		return -EEXIST;
+	int tree = clone_tree(step->argv[1], step->argc == 3);
+	if (tree < 0)
+		return tree;
+	*held = tree;
+	return 0;
+}
+
+int perform_move_tree(struct launch *launch, const struct step *step)
+{
+	int *held = slot(launch, step);
+	if (*held < 0)
+		return -EBADF;
+	int status = attach_tree(*held, step->argv[1]);
+	close(*held);
+	*held = -1;
+	return status;
+}
+
+int perform_tree_attributes(struct launch *launch, const struct step *step)
+{
+	struct flags flags;
+	int held = *slot(launch, step);
+	if (held < 0)
+		return -EBADF;
+	return parse_flags(step->argv[1], &flags) ? set_attributes(held, &flags, step->argc == 3) : -EINVAL;
+}
+
+/* A descriptor of an empty read-only directory. One file system serves all masks: the first is
+ * attached at its target, later ones are copies of it. */
+static int empty_tree(struct launch *launch)
+{
+	static const char *const options[] = {"mode=0555", "size=4k", NULL};
+	if (launch->empty_tree >= 0) {
+		int copy = open_tree(launch->empty_tree, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		return copy >= 0 ? copy : -errno;
+	}
+	int tree = new_mount("tmpfs", "tmpfs", options,
+			     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (tree >= 0)
+		launch->empty_tree = fcntl(tree, F_DUPFD_CLOEXEC, 0);
+	return tree;
+}
+
+/* A copy of the mount of /dev/null, which must be the device: an image may have put a file there. */
+static int null_tree(struct launch *launch)
+{
+	struct stat st;
+	if (launch->null_device < 0)
+		launch->null_device = open_path("/dev/null", O_NOFOLLOW);
+	if (launch->null_device < 0)
+		return launch->null_device;
+	if (fstat(launch->null_device, &st) < 0)
+		return -errno;
+	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
+		return -ENODEV;
+	int tree = open_tree(launch->null_device, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return tree >= 0 ? tree : -errno;
+}
+
+int perform_mask(struct launch *launch, const struct step *step)
+{
+	struct stat st;
+	int at = open_path(step->argv[0], 0);
+	if (at < 0)
+		return at == -ENOENT || at == -ENOTDIR ? 0 : at;
+	int status = result(fstat(at, &st)), tree = -1;
+	if (status == 0) {
+		tree = S_ISDIR(st.st_mode) ? empty_tree(launch) : null_tree(launch);
+		status = tree < 0 ? tree : result(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+	}
+	if (tree >= 0)
+		close(tree);
+	close(at);
+	return status;
+}
+
+int perform_read_only(struct launch *launch, const struct step *step)
+{
+	(void)launch;
+	struct flags flags = {.attributes = {.attr_set = MOUNT_ATTR_RDONLY}};
+	int tree = clone_tree(step->argv[0], 1);
+	if (tree < 0)
+		return tree == -ENOENT || tree == -ENOTDIR ? 0 : tree;
+	int status = set_attributes(tree, &flags, 1);
+	if (status == 0)
+		status = attach_tree(tree, step->argv[0]);
+	close(tree);
+	return status;
+}

@@ -1,0 +1,81 @@
+/* The launch plan, read whole and checked before anything is done (specs/launch-plan.md). */
+#ifndef GANTRY_PLAN_H
+#define GANTRY_PLAN_H
+
+#include <stddef.h>
+
+#define MAX_APPS 64
+#define MAX_SLOTS 64
+
+enum word {
+	WORD_SECTION,
+	/* supervisor */
+	WORD_NAMESPACES,
+	WORD_GRACE,
+	WORD_OUTPUT,
+	WORD_MAKE_CGROUP,
+	WORD_JOIN_CGROUP,
+	/* pod and app */
+	WORD_PRIVATE_MOUNTS,
+	WORD_HOSTNAME,
+	WORD_LOOPBACK,
+	WORD_MOUNT,
+	WORD_MOUNT_ATTRIBUTES,
+	WORD_OPEN_TREE,
+	WORD_MOVE_TREE,
+	WORD_TREE_ATTRIBUTES,
+	WORD_MAKE_DIRECTORY,
+	WORD_MAKE_FILE,
+	WORD_WRITE_FILE,
+	WORD_MAKE_DEVICE,
+	WORD_SYMLINK,
+	WORD_PIVOT_ROOT,
+	WORD_OPEN_TERMINAL,
+	/* app */
+	WORD_UNSHARE,
+	WORD_MASK,
+	WORD_READ_ONLY,
+	WORD_TERMINAL,
+	WORD_UMASK,
+	WORD_USER,
+	WORD_KEEP_CAPS,
+	WORD_NO_NEW_PRIVILEGES,
+	WORD_RLIMIT,
+	WORD_ENV,
+	WORD_CHDIR,
+	WORD_EXEC,
+	/* teardown */
+	WORD_REMOVE_CGROUP,
+	WORDS
+};
+
+struct step {
+	enum word word;
+	size_t argc;
+	char **argv; /* argc words, then NULL */
+};
+
+struct section {
+	const char *name; /* of an app; otherwise the kind */
+	struct step *steps;
+	size_t count;
+};
+
+struct plan {
+	struct section supervisor, pod, teardown;
+	struct section apps[MAX_APPS];
+	size_t app_count;
+	/* What every reader asks of section supervisor. */
+	unsigned long long namespaces; /* CLONE_NEW… */
+	unsigned grace;                /* seconds */
+	_Bool terminal;
+};
+
+/* Reads and checks the plan at `path`. On refusal says why with complain() and returns -1. The
+ * plan's memory stays until the process ends. */
+int read_plan(struct plan *plan, const char *path);
+
+const struct section *plan_app(const struct plan *plan, const char *name);
+const char *word_name(enum word word);
+
+#endif

@@ -1,0 +1,20 @@
+/* Starting processes in namespaces and control groups, and keeping the launcher's file out of reach. */
+#ifndef GANTRY_PROCESS_H
+#define GANTRY_PROCESS_H
+
+#include <sys/types.h>
+
+/* Like fork, with CLONE_NEW… `namespaces`; *pidfd receives the child's. `cgroup` is the descriptor of a
+ * cgroup v2 directory the child is born in, or -1. Linux 5.7. */
+pid_t clone_process(unsigned long long namespaces, int *pidfd, int cgroup);
+int open_pidfd(pid_t pid);
+/* 0 when sent. */
+int signal_pidfd(int pidfd, int number);
+/* Exit code as a shell has it: 128+n when a signal ended it. *by_signal is that n, or 0. */
+int wait_pidfd(int pidfd, int *by_signal);
+
+/* Executes this program again from a read-only view of its own file, unless it already runs from one,
+ * so that nothing inside a pod can write to it through /proc/PID/exe (CVE-2019-5736). */
+void run_sealed(char **argv);
+
+#endif

@@ -1,0 +1,72 @@
+#include "step.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "credentials.h"
+#include "file.h"
+#include "identity.h"
+#include "mount.h"
+#include "program.h"
+#include "pty.h"
+
+void begin_launch(struct launch *launch)
+{
+	memset(launch, 0, sizeof *launch);
+	for (size_t i = 0; i < MAX_SLOTS; i++)
+		launch->slots[i] = -1;
+	launch->terminal_master = launch->terminal_slave = launch->terminal_tree = -1;
+	launch->null_device = launch->empty_tree = -1;
+}
+
+/* exec is not here: it waits for the other apps first (app.c). Supervisor and teardown steps are the
+ * supervisor's. */
+static int (*const performers[WORDS])(struct launch *, const struct step *) = {
+	[WORD_PRIVATE_MOUNTS] = perform_private_mounts,
+	[WORD_HOSTNAME] = perform_hostname,
+	[WORD_LOOPBACK] = perform_loopback,
+	[WORD_MOUNT] = perform_mount,
+	[WORD_MOUNT_ATTRIBUTES] = perform_mount_attributes,
+	[WORD_OPEN_TREE] = perform_open_tree,
+	[WORD_MOVE_TREE] = perform_move_tree,
+	[WORD_TREE_ATTRIBUTES] = perform_tree_attributes,
+	[WORD_MAKE_DIRECTORY] = perform_make_directory,
+	[WORD_MAKE_FILE] = perform_make_file,
+	[WORD_WRITE_FILE] = perform_write_file,
+	[WORD_MAKE_DEVICE] = perform_make_device,
+	[WORD_SYMLINK] = perform_symlink,
+	[WORD_PIVOT_ROOT] = perform_pivot_root,
+	[WORD_OPEN_TERMINAL] = perform_open_terminal,
+	[WORD_UNSHARE] = perform_unshare,
+	[WORD_MASK] = perform_mask,
+	[WORD_READ_ONLY] = perform_read_only,
+	[WORD_TERMINAL] = perform_terminal,
+	[WORD_UMASK] = perform_umask,
+	[WORD_USER] = perform_user,
+	[WORD_KEEP_CAPS] = perform_keep_caps,
+	[WORD_NO_NEW_PRIVILEGES] = perform_no_new_privileges,
+	[WORD_RLIMIT] = perform_rlimit,
+	[WORD_ENV] = perform_env,
+	[WORD_CHDIR] = perform_chdir,
+};
+
+int perform(struct launch *launch, const struct step *step)
+{
+	return performers[step->word] != NULL ? performers[step->word](launch, step) : -ENOSYS;
+}
+
+void describe_failure(struct text *t, const struct step *step, int number)
+{
+	size_t shown = step->argc;
+	if (step->word == WORD_WRITE_FILE)
+		shown = 2;
+	else if (step->word == WORD_ENV)
+		shown = 1;
+	text_add(t, word_name(step->word));
+	for (size_t i = 0; i < shown; i++) {
+		text_add(t, " ");
+		text_add_plain(t, step->argv[i]);
+	}
+	text_add(t, ": ");
+	text_add(t, error_text(number));
+}

@@ -1,0 +1,23 @@
+/* Carrying out steps. Every function that performs one returns 0 or -errno. */
+#ifndef GANTRY_STEP_H
+#define GANTRY_STEP_H
+
+#include "plan.h"
+#include "text.h"
+
+/* What steps leave for later ones. Init fills it in section pod; every app gets a copy. */
+struct launch {
+	int slots[MAX_SLOTS]; /* detached mount trees, -1 when empty */
+	int terminal_master, terminal_slave, terminal_tree;
+	int null_device;  /* /dev/null as mask found it */
+	int empty_tree;   /* an empty read-only tmpfs, attached by the first mask that needed it */
+	char **environment; /* NAME=VALUE, NULL-terminated, or NULL */
+	size_t variables;
+};
+
+void begin_launch(struct launch *launch);
+int perform(struct launch *launch, const struct step *step);
+/* `WORD ARGUMENTS: words for errno`; the content of files and the environment are left out. */
+void describe_failure(struct text *t, const struct step *step, int number);
+
+#endif
