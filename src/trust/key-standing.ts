@@ -4,7 +4,7 @@ import type { OpenPgpProvenance } from '../image/provenance.ts';
 import type { TrustedKey } from './keystore.ts';
 import { algorithmFault, POLICY, REVOCATION_POLICY } from './policy.ts';
 import { printable, printableReason, printableTime } from './printable.ts';
-import { parseTrustedKey } from './public-key.ts';
+import { parseTrustedKey, selfSignatures } from './public-key.ts';
 
 /** A primary key or a subkey of it: what can have made a signature. */
 export type Component = Key | Subkey;
@@ -178,16 +178,12 @@ async function validityFault(key: Key, now: Date): Promise<string | undefined> {
  * by the oldest.
  */
 function oldestBinding(key: Key, component: Component): Date {
-  const isPrimaryBinding = ({ signatureType, issuerKeyID }: SignaturePacket) =>
-    issuerKeyID.equals(key.getKeyID()) &&
-    (signatureType === enums.signature.key ||
-      (signatureType !== null &&
-        signatureType >= enums.signature.certGeneric &&
-        signatureType <= enums.signature.certPositive));
-  const signatures = key
-    .toPacketList()
-    .filterByTag(enums.packet.signature) as unknown as SignaturePacket[];
-  const primary = earliest(signatures.filter(isPrimaryBinding));
+  const isPrimaryBinding = ({ signatureType }: SignaturePacket) =>
+    signatureType === enums.signature.key ||
+    (signatureType !== null &&
+      signatureType >= enums.signature.certGeneric &&
+      signatureType <= enums.signature.certPositive);
+  const primary = earliest(selfSignatures(key).filter(isPrimaryBinding));
   return isSubkey(component) ? laterOf(primary, earliest(component.bindingSignatures)) : primary;
 }
 

@@ -17,7 +17,7 @@ import { type Component, componentsWithId, standingFault } from './key-standing.
 import { trustedKeysFor } from './keystore.ts';
 import { POLICY } from './policy.ts';
 import { type LoadedKey, loadTrustedKey } from './public-key.ts';
-import { ruleFlags } from './trust-rule.ts';
+import { retrustCommand } from './trust-rule.ts';
 import { unknownIssuer } from './unknown-issuer.ts';
 import type { Verification, VerificationRequest } from './verification.ts';
 
@@ -92,51 +92,48 @@ export class OpenpgpVerification implements Verification {
 
   /** @throws GantryError when nothing the image may hold could make a signature hold. */
   async #requireCandidates(name: string, now: Date): Promise<Candidates> {
-    const keys = await Promise.all(
-      trustedKeysFor(this.#request.directories, name).map(loadTrustedKey),
-    );
-    const found: Candidate[] = [];
+    const { directories } = this.#request;
+    const keys = await Promise.all(trustedKeysFor(directories, name).map(loadTrustedKey));
+    const candidates: Candidate[] = [];
     const faults: Fault[] = [...this.#file.faults];
     for (const signature of this.#file.signatures) {
-      const fault =
-        signatureFault(signature, now) ??
-        (await this.#issuerFault(signature, keys, name, now, found));
-      if (fault !== undefined) faults.push(fault);
+      const found = await candidatesFor(signature, keys, now);
+      candidates.push(...found.candidates);
+      if (found.candidates.length > 0) continue;
+      const unknown = () => unknownIssuer(directories, signature.keyId, name);
+      faults.push(found.faults[0] ?? (await unknown()));
     }
-    if (found.length === 0) throw refusal(name, faults);
-    return { candidates: found, faults };
+    if (candidates.length === 0) throw refusal(name, faults);
+    return { candidates, faults };
   }
+}
 
-  /** Adds the trusted keys that can have made a signature to `found`, or says why there is none. */
-  async #issuerFault(
-    signature: DetachedSignature,
-    keys: readonly LoadedKey[],
-    name: string,
-    now: Date,
-    found: Candidate[],
-  ): Promise<Fault | undefined> {
-    const issuers = keys.flatMap((loaded) =>
-      componentsWithId(loaded.key, signature.keyId).map((component) => ({ loaded, component })),
-    );
-    if (issuers.length === 0) {
-      return await unknownIssuer(this.#request.directories, signature.keyId, name);
-    }
-    let fault: Fault | undefined;
-    for (const { loaded, component } of issuers) {
-      const times = { signedAt: signature.madeAt, believedAt: now, now };
+/** The trusted keys that can have made a signature; no fault and no candidate where none has its id. */
+async function candidatesFor(
+  signature: DetachedSignature,
+  keys: readonly LoadedKey[],
+  now: Date,
+): Promise<Candidates> {
+  const fault = signatureFault(signature, now);
+  if (fault !== undefined) return { candidates: [], faults: [fault] };
+  const times = { signedAt: signature.madeAt, believedAt: now, now };
+  const candidates: Candidate[] = [];
+  const faults: Fault[] = [];
+  for (const loaded of keys) {
+    for (const component of componentsWithId(loaded.key, signature.keyId)) {
       const reason = await standingFault(loaded.key, component, times);
-      if (reason === undefined) found.push({ signature, loaded, component });
-      else fault = unfitKey(signature, loaded, reason);
+      if (reason === undefined) candidates.push({ signature, loaded, component });
+      else faults.push(unfitKey(signature, loaded, reason));
     }
-    return found.some((candidate) => candidate.signature === signature) ? undefined : fault;
   }
+  return { candidates, faults };
 }
 
 function unfitKey(signature: DetachedSignature, loaded: LoadedKey, reason: string): Fault {
   return {
     code: 'untrusted',
     reason: `key ${signature.keyId.toUpperCase()}, which signed it, ${reason}`,
-    remedy: `ask for a signature by a valid key, or take in its renewed key: gantry trust ${ruleFlags(loaded.trusted.rule)}`,
+    remedy: `ask for a signature by a valid key, or take in its renewed key: ${retrustCommand(loaded.trusted.rule)}`,
   };
 }
 

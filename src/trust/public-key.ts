@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { type Key, readKey } from 'openpgp';
+import { enums, type Key, readKey, type SignaturePacket } from 'openpgp';
 import { GantryError } from '../error.ts';
 import { armorBlocks, isBinary } from './armor.ts';
 import { MAX_KEY_FILE_BYTES } from './key-file.ts';
@@ -10,6 +10,8 @@ import { printableReason } from './printable.ts';
 
 const MAX_KEYS = 64;
 const MAX_PACKETS = 8192;
+/** Each may have to be verified, by the slowest algorithm its maker could think of. */
+const MAX_SELF_SIGNATURES = 256;
 /** Packets a transferable public key is made of (RFC 9580 section 10.1), and those to ignore. */
 const KEY_PACKETS: ReadonlySet<number> = new Set([
   PACKET.publicKey,
@@ -133,6 +135,24 @@ function splitKeys(packets: readonly Packet[]): Packet[][] {
 }
 
 async function parseKey(packets: readonly Packet[]): Promise<Key> {
+  const key = await readOneKey(packets);
+  const count = selfSignatures(key).length;
+  if (count > MAX_SELF_SIGNATURES) {
+    throw badKey(`it holds more than ${MAX_SELF_SIGNATURES} self-signatures`);
+  }
+  return key;
+}
+
+/** The signatures in a key that it claims to have made itself: all that are ever verified. */
+export function selfSignatures(key: Key): SignaturePacket[] {
+  // `filterByTag` gives the tag's own class, which its type declaration cannot say.
+  const signatures = key.toPacketList().filterByTag(enums.packet.signature) as unknown;
+  return (signatures as SignaturePacket[]).filter(({ issuerKeyID }) =>
+    issuerKeyID.equals(key.getKeyID()),
+  );
+}
+
+async function readOneKey(packets: readonly Packet[]): Promise<Key> {
   try {
     const binaryKey = Buffer.concat(packets.map((packet) => packet.bytes));
     return await readKey({ binaryKey, config: POLICY });

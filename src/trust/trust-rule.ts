@@ -18,7 +18,9 @@ export function covers(outer: TrustRule, inner: TrustRule): boolean {
   return inner.scope === 'prefix' && prefixesOf(inner.prefix).includes(outer.prefix);
 }
 
-/** A rule as `gantry trust` takes it on its command line. */
-export function ruleFlags(rule: TrustRule): string {
-  return rule.scope === 'root' ? '--root' : `--prefix ${rule.prefix}`;
+/** The command that takes in a newer copy of a key trusted under a rule: only prefixes have discovery. */
+export function retrustCommand(rule: TrustRule): string {
+  return rule.scope === 'root'
+    ? 'gantry trust --root FILE-OR-URL'
+    : `gantry trust --prefix ${rule.prefix}`;
 }

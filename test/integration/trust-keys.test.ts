@@ -302,6 +302,24 @@ describe('what gpg would not make', () => {
     await expect(verify(signature)).rejects.toThrow(/was revoked by its owner/);
   });
 
+  it('does not believe a key its owner has since forbidden to sign', async () => {
+    const made = '20240101T000000';
+    const fingerprint = gpg.generate('Was <was@example.com>', 'ed25519', 'sign', 'never', made);
+    const signature = gpg.sign(IMAGE, { by: [fingerprint], at: '20240102T000000' });
+    const before = await openpgp.readKey({ binaryKey: gpg.publicKey(fingerprint, false) });
+    const changeUsage = ['--command-fd', '0', '--edit-key', fingerprint, 'change-usage'];
+    gpg.run(changeUsage, undefined, 's\nq\nsave\n');
+    const after = await openpgp.readKey({ binaryKey: gpg.publicKey(fingerprint, false) });
+    await trustKey(before);
+    await expect(verify(signature)).resolves.toBeDefined();
+    // gpg replaces the self-signature; a key server would have both.
+    await trustKey(await before.update(after as openpgp.PublicKey));
+    await expect(verify(signature)).rejects.toMatchObject({
+      code: 'untrusted',
+      message: expect.stringContaining('must not sign'),
+    });
+  });
+
   it('does not believe a key that an appointed revoker has revoked', async () => {
     const revoker = gpg.generate('Revoker <revoker@example.com>');
     const fingerprint = gpg.generate('Appointing <appointing@example.com>');
@@ -329,6 +347,16 @@ describe('what gpg would not make', () => {
       await trustKey(key);
       await expect(verify(both)).resolves.toMatchObject({ fingerprint: key.getFingerprint() });
     }
+  });
+
+  it('refuses a key with more self-signatures than anyone needs', async () => {
+    const packets = (await generate({ subkeys: [] })).toPublic().toPacketList();
+    const certification = packets.findPacket(openpgp.enums.packet.signature);
+    for (let n = 0; n < 256; n += 1) if (certification !== undefined) packets.push(certification);
+    await expect(describeKeys(packets.write())).rejects.toMatchObject({
+      code: 'bad-key',
+      message: expect.stringContaining('more than 256 self-signatures'),
+    });
   });
 
   it('refuses a file of too many signatures', async () => {

@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest';
+import { type Fault, refusal } from '../../../src/trust/fault.ts';
+
+const stranger: Fault = { code: 'untrusted', reason: 'a stranger made it', remedy: 'trust them' };
+const changed: Fault = { code: 'bad-signature', reason: 'it was changed', remedy: 'do not use it' };
+
+describe('the refusal of an image', () => {
+  it('names the image, the check that failed and what to do', () => {
+    const error = refusal('example.com/app', [stranger]);
+    expect(error.code).toBe('untrusted');
+    expect(error.message).toBe('example.com/app: a stranger made it; trust them');
+  });
+
+  it('goes by the signature of a trusted key where a stranger signed too', () => {
+    const error = refusal('example.com/app', [stranger, changed]);
+    expect(error.code).toBe('bad-signature');
+    expect(error.message).toBe(
+      'example.com/app: none of its 2 signatures holds: (1) a stranger made it, (2) it was changed; do not use it',
+    );
+  });
+
+  it('stays one readable line however many signatures there are', () => {
+    expect(refusal('example.com/app', Array<Fault>(16).fill(stranger)).message).toBe(
+      'example.com/app: none of its 16 signatures holds: (1) a stranger made it, (2) a stranger made it, (3) a stranger made it, (4) a stranger made it, and 12 more; trust them',
+    );
+  });
+});
