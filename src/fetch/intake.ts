@@ -125,7 +125,9 @@ export class Intake implements DownloadTarget {
     if (this.#ingest === undefined) await this.#openIngest();
     try {
       if (this.#fault === undefined && this.#ingest !== undefined) {
-        return await this.#ingest.finish();
+        const ingest = this.#ingest;
+        this.#ingest = undefined;
+        return await ingest.finish();
       }
     } catch (error) {
       this.#keepBack(error);
