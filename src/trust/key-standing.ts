@@ -27,7 +27,8 @@ export interface Times {
 /**
  * Why a key must not vouch for what one of its components signed, or undefined where it may. It
  * must have stood when the signature was made and when it was believed. A revocation counts
- * whatever its reason and date, since whoever holds a stolen key dates signatures as they like.
+ * whatever its reason and however young, since whoever holds a stolen key dates signatures as they
+ * like.
  *
  * @returns the rest of a sentence that begins with the component.
  */
@@ -138,13 +139,13 @@ async function expiryFault(
   key: Key,
   component: Component,
   signedAt: Date,
-  now: Date,
+  at: Date,
 ): Promise<string | undefined> {
   const expiries = [await key.getExpirationTime(undefined, POLICY)];
-  if (isSubkey(component)) expiries.push(await component.getExpirationTime(now, POLICY));
+  if (isSubkey(component)) expiries.push(await component.getExpirationTime(at, POLICY));
   const dates = expiries.filter((expiry) => expiry instanceof Date);
   const expiry = dates.sort((a, b) => a.getTime() - b.getTime())[0];
-  if (expiry === undefined || expiry.getTime() > now.getTime()) return undefined;
+  if (expiry === undefined || expiry.getTime() > at.getTime()) return undefined;
   const before = signedAt.getTime() >= expiry.getTime() ? ', before the signature was made' : '';
   return `expired at ${printableTime(expiry)}${before}`;
 }
@@ -156,8 +157,9 @@ async function expiryFault(
  */
 async function signingFault(key: Key, component: Component, at: Date): Promise<string | undefined> {
   try {
-    await key.getSigningKey(component.getKeyID(), at, undefined, POLICY);
-    return undefined;
+    const found = await key.getSigningKey(component.getKeyID(), at, undefined, POLICY);
+    if (found.getFingerprint() === component.getFingerprint()) return undefined;
+    return 'must not sign: it shares its key id with another';
   } catch (error) {
     return `must not sign: ${printableReason(error)}`;
   }

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { enums, readKey } from 'openpgp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { OpenPgpProvenance } from '../../src/image/provenance.ts';
 import { addTrustedKeys, type TrustDirectories } from '../../src/trust/keystore.ts';
@@ -122,6 +123,17 @@ describe('a signature that holds', () => {
     const wrong = gpg.sign(Buffer.from('another image'), { by: [key] });
     const blocks = Buffer.concat([wrong, gpg.sign(IMAGE, { by: [key] })]);
     expect((await verify(blocks)).fingerprint).toBe(key);
+  });
+
+  it('may be by a key of old, whose self-signature has a SHA-1 digest', async () => {
+    const options = ['--cert-digest-algo', 'sha1', '--quick-generate-key'];
+    gpg.run([...options, 'Sha1 <sha1@example.com>', 'rsa2048', 'sign', 'never']);
+    const listing = gpg.run(['--with-colons', '--list-keys', 'sha1@example.com']).toString();
+    const key = /^fpr:+([0-9A-F]{40}):/m.exec(listing)?.[1]?.toLowerCase() ?? '';
+    const { users } = await readKey({ binaryKey: gpg.publicKey(key, false) });
+    expect(users[0]?.selfCertifications[0]?.hashAlgorithm).toBe(enums.hash.sha1);
+    await trust(key);
+    await expect(verify(gpg.sign(IMAGE, { by: [key] }))).resolves.toBeDefined();
   });
 
   it('may be older than the self-signature of a key whose expiry was moved', async () => {
