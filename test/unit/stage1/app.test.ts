@@ -1,0 +1,139 @@
+import { chmodSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import type { AppSpec } from '../../../src/image/app-spec.ts';
+import { LayerTree } from '../../../src/isolation/layer-tree.ts';
+import { settleApp } from '../../../src/stage1/app.ts';
+import { writeTree } from '../../support/file-tree.ts';
+import { temporaryDirectory } from '../../support/temporary.ts';
+
+const spec: AppSpec = {
+  name: 'web',
+  imageId: 'sha512-00',
+  imageName: 'example.com/web',
+  exec: ['/bin/web', '-v'],
+  user: '0',
+  group: '0',
+  supplementaryGids: [],
+  workingDirectory: '/',
+  environment: new Map(),
+  mountPoints: [],
+  ports: [],
+  isolators: [],
+  eventHandlers: [],
+  readOnlyRootfs: false,
+};
+
+function settle(changes: Partial<AppSpec> = {}, files: Record<string, string> = {}) {
+  const directory = temporaryDirectory();
+  writeTree(directory, { 'bin/web': '', 'etc/hosts': '', ...files });
+  chmodSync(join(directory, 'bin/web'), 0o755);
+  const choices = { allCapabilities: false, terminal: undefined };
+  const tree = new LayerTree([directory]);
+  return settleApp({ ...spec, ...changes }, tree, { kind: 'copy' }, choices);
+}
+
+function environment(changes: Partial<AppSpec>): Map<string, string> {
+  return new Map(settle(changes).settings.environment);
+}
+
+describe('the environment of an app', () => {
+  it('has what the specification wants every app to have', () => {
+    expect(Object.fromEntries(environment({}))).toEqual({
+      PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+      HOME: '/root',
+      LOGNAME: 'root',
+      SHELL: '/bin/sh',
+      USER: 'root',
+      AC_APP_NAME: 'web',
+      container: 'gantry',
+    });
+  });
+
+  it('is the manifest’s before the defaults, but not before who runs it', () => {
+    const variables = environment({
+      environment: new Map([
+        ['PATH', '/opt'],
+        ['HOME', '/h'],
+        ['AC_APP_NAME', 'other'],
+      ]),
+    });
+    expect(variables.get('PATH')).toBe('/opt');
+    expect(variables.get('HOME')).toBe('/h');
+    expect(variables.get('AC_APP_NAME')).toBe('web');
+  });
+});
+
+describe('the program of an app', () => {
+  it('is executed by the path it is given as', () => {
+    expect(settle().settings.exec).toEqual(['/bin/web', '/bin/web', '-v']);
+  });
+
+  it('is looked for along PATH, in the image', () => {
+    expect(settle({ exec: ['web', 'x'] }).settings.exec).toEqual(['/bin/web', 'web', 'x']);
+  });
+
+  it('is refused by name when PATH does not have it', () => {
+    expect(() => settle({ exec: ['gone'] })).toThrow(/^app "web": unable to find "gone" in "/);
+    expect(() => settle({ exec: ['hosts'], environment: new Map([['PATH', '/etc']]) })).toThrow(
+      'unable to find "hosts"',
+    );
+  });
+});
+
+describe('what an app asks of its image', () => {
+  it('is refused when the working directory is missing', () => {
+    expect(() => settle({ workingDirectory: '/srv' })).toThrow(
+      'app "web": the image has no directory /srv to work in',
+    );
+    expect(settle({ workingDirectory: '/srv' }, { 'srv/x': '' }).settings.workingDirectory).toBe(
+      '/srv',
+    );
+  });
+
+  it('may be a working directory that a volume brings', () => {
+    const mountPoints = [{ name: 'work', path: '/work', readOnly: false }];
+    expect(settle({ workingDirectory: '/work/a', mountPoints }).settings.mounts).toEqual([
+      { volume: 'work', path: '/work', readOnly: false },
+    ]);
+  });
+
+  it('is refused when mount points lie within each other', () => {
+    const point = (name: string, path: string) => ({ name, path, readOnly: false });
+    expect(() => settle({ mountPoints: [point('a', '/data/x'), point('b', '/data')] })).toThrow(
+      'mount points a (/data/x) and b (/data) lie within each other',
+    );
+    expect(settle({ mountPoints: [point('a', '/data'), point('b', '/data2')] }).warnings).toEqual(
+      [],
+    );
+  });
+
+  it('is refused when a mount point is a file', () => {
+    const mountPoints = [{ name: 'a', path: '/etc/hosts', readOnly: false }];
+    expect(() => settle({ mountPoints })).toThrow('/etc/hosts is no directory in the image');
+  });
+
+  it('is refused when it has event handlers', () => {
+    expect(() => settle({ eventHandlers: [{ name: 'pre-start', exec: ['/x'] }] })).toThrow(
+      'app "web": its pre-start event handler cannot be run',
+    );
+  });
+
+  it('comes with a warning for isolators that are not enforced', () => {
+    const isolators = [{ name: 'resource/memory', value: { limit: '1G' } }];
+    expect(settle({ isolators }).warnings).toEqual([
+      'app "web": isolator resource/memory is not enforced',
+    ]);
+  });
+
+  it('comes with a warning for files a volume hides', () => {
+    const mountPoints = [{ name: 'conf', path: '/etc', readOnly: false }];
+    expect(settle({ mountPoints }).warnings).toEqual([
+      'app "web": volume conf hides what the image has at /etc',
+    ]);
+  });
+
+  it('is completed by the files about names it lacks', () => {
+    expect(settle().settings.missing).toEqual(['hostname', 'mtab']);
+  });
+});
