@@ -5,7 +5,7 @@ import { Store } from '../store/store.ts';
 import { type AppWords, parseApps, SIGNATURE_OPTION } from './apps.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { requireRoot } from './context.ts';
-import { fetchWith, isFile, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
 
 export const definition: CommandDefinition = {
   name: 'fetch',
@@ -26,7 +26,7 @@ export const definition: CommandDefinition = {
     for (const { image, options: own } of images) {
       const record = await fetchWith(context, {
         store,
-        reference: parseReference(image, isFile),
+        reference: parseReference(image),
         pullPolicy: parsePullPolicy(options['pullPolicy']),
         limits: loadLimits(context.directories),
         ...(typeof own['signature'] === 'string' ? { signature: own['signature'] } : {}),

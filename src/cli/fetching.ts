@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs';
 import { Option } from 'commander';
 import { GantryError } from '../error.ts';
 import type { FetchContext, PullPolicy } from '../fetch/context.ts';
@@ -10,11 +9,6 @@ import type { Context } from './context.ts';
 export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' | 'limits'> {
   reference: Reference;
   signature?: string;
-}
-
-/** Whether a word that could be a name is a file: then it is what the operator meant, as with rkt. */
-export function isFile(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
 }
 
 /** `--pull-policy`. */

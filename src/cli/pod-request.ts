@@ -13,7 +13,7 @@ import { Store } from '../store/store.ts';
 import { APP_OPTIONS, type AppWords, parseApps } from './apps.ts';
 import { flag, type Invocation, repeated, valued } from './command.ts';
 import type { Context } from './context.ts';
-import { fetchWith, isFile, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
 import { shippedStage1 } from './installation.ts';
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
@@ -45,7 +45,11 @@ export function parseAppWords(command: Command, words: readonly string[]): AppWo
 }
 
 /** Finds or fetches the images and prepares the pod; the pod comes back locked. */
-export async function preparePodFrom(context: Context, invocation: Invocation): Promise<Pod> {
+export async function preparePodFrom(
+  context: Context,
+  invocation: Invocation,
+  { runsNow }: { runsNow: boolean },
+): Promise<Pod> {
   const words = invocation.parsed as AppWords[];
   if (words.length === 0) {
     throw new GantryError('usage', 'pod must contain at least one application: name an image');
@@ -63,7 +67,8 @@ export async function preparePodFrom(context: Context, invocation: Invocation): 
     dataDir: context.dataDir,
     report: context.report,
   };
-  return await preparePod(prepareContext, podRequest(context, apps, invocation.options));
+  const request = podRequest(context, apps, invocation.options);
+  return await preparePod(prepareContext, { ...request, runsNow });
 }
 
 /** A stored image is found without loading anything that fetches. */
@@ -73,7 +78,7 @@ async function findOrFetch(
   app: AppWords,
   options: Record<string, unknown>,
 ): Promise<ImageRecord> {
-  const reference = parseReference(app.image, isFile);
+  const reference = parseReference(app.image);
   const pullPolicy = parsePullPolicy(options['pullPolicy']);
   const { signature } = app.options;
   if (signature === undefined) {

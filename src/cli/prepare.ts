@@ -11,7 +11,7 @@ export const definition: CommandDefinition = {
   parse: parseAppWords,
   async run(context, invocation) {
     requireRoot();
-    using pod = await preparePodFrom(context, invocation);
+    using pod = await preparePodFrom(context, invocation, { runsNow: false });
     process.stdout.write(`${pod.uuid}\n`);
     return 0;
   },

@@ -17,7 +17,7 @@ export const definition: CommandDefinition = {
   parse: parseAppWords,
   async run(context, invocation) {
     requireRoot();
-    const pod = await preparePodFrom(context, invocation);
+    const pod = await preparePodFrom(context, invocation, { runsNow: true });
     return startPod(pod, { debug: context.debug });
   },
 };

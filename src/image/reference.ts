@@ -43,11 +43,11 @@ const archiveExtension = '.aci';
 
 /**
  * Reads an image reference as rkt 1.30 does. Names and relative paths look alike: a path begins with
- * `/`, `./` or `../`, holds `./`, or ends in `.aci`; `isFile`, where given, is asked first, because a
- * file that exists is what the operator meant.
+ * `/`, `./` or `../`, holds `./`, or ends in `.aci`. That a file called like the name outranks it is for
+ * the reader of the reference to see.
  * @throws GantryError `invalid-reference`; `unsupported` for a known kind that cannot be fetched yet
  */
-export function parseReference(text: string, isFile?: (path: string) => boolean): Reference {
+export function parseReference(text: string): Reference {
   if (text === '') throw invalid(text, 'it must not be empty');
   if (/[ \p{Cc}]/u.test(text)) throw invalid(text, 'it holds a space or a control character');
   if (isIdLike(text)) return parseIdReference(text);
@@ -61,7 +61,7 @@ export function parseReference(text: string, isFile?: (path: string) => boolean)
       `image reference ${quote(text)}: ${word}: is not supported; use a name, an image ID, an https:// URL or a path`,
     );
   }
-  return isPath(text, isFile) ? pathReference(text, text) : parseNameReference(text);
+  return isPath(text) ? pathReference(text, text) : parseNameReference(text);
 }
 
 /** A name and labels written as `name:version,label=value`; undoes `parseReference`. */
@@ -127,9 +127,8 @@ function pathReference(text: string, path: string): PathReference {
   return { kind: 'path', text, path };
 }
 
-function isPath(text: string, isFile: ((path: string) => boolean) | undefined): boolean {
+function isPath(text: string): boolean {
   if (/^\.{0,2}\//.test(text)) return true;
-  if (isFile?.(text)) return true;
   // A colon separates a version; paths with one are rare, and `./` in front tells them apart.
   if (text.includes(':')) return false;
   return text.includes('./') || text.endsWith(archiveExtension);
