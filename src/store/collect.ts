@@ -1,10 +1,19 @@
+import { readFileSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { errnoOf, GantryError } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import { syncDirectory } from './durable.ts';
+import { messageOf, storeFailure } from './failure.ts';
 import type { ImageIndex } from './image-index.ts';
 import type { StoreLayout } from './layout.ts';
+import { lockExclusively } from './locks.ts';
+import type { RenderingNote } from './rendering.ts';
+import { collectLeftovers, namesIn, Staging } from './staging.ts';
 
 /** What `imageGc` may remove. */
 export interface CollectOptions {
-  /** Images of existing pods: never removed. */
+  /** Images of existing pods: never removed, nor what was rendered for them. */
   readonly inUse: ReadonlySet<ImageId>;
   /** Images used within this many seconds stay. */
   readonly graceSeconds: number;
@@ -15,10 +24,208 @@ export interface CollectOptions {
 /** What `imageGc` removed. */
 export interface CollectSummary {
   readonly images: readonly { readonly id: ImageId; readonly name: string }[];
-  /** Names of trees below layers/ that no record named. */
+  /** Names of trees below layers/ that nothing needed. */
   readonly layers: readonly string[];
-  /** Blobs no record named, and directories of broken-off work. */
+  /** Blobs no record names, and directories of broken-off work: paths relative to the store. */
   readonly leftovers: readonly string[];
   /** Images that could not be removed, and why. */
   readonly failures: readonly { readonly id: ImageId; readonly error: Error }[];
+}
+
+/** A file of an interrupted write is left alone this long: its writer may still be at it. */
+const writeSeconds = 3600;
+
+/** Removes one image; see `Store.removeImage`. Throws `not-found` and `store`. */
+export async function removeImage(
+  layout: StoreLayout,
+  index: ImageIndex,
+  id: ImageId,
+  inUse: ReadonlySet<ImageId>,
+): Promise<void> {
+  using _lock = await lockExclusively(layout, 'images');
+  if (!index.ids().includes(id)) throw new GantryError('not-found', 'no image IDs found');
+  try {
+    dropRecord(layout, id);
+    const collector = new Collector(layout, index, {
+      inUse,
+      graceSeconds: Number.MAX_SAFE_INTEGER,
+    });
+    collector.trees();
+    collector.blobs();
+  } catch (error) {
+    throw storeFailure(layout.dir, `remove image ${id}`, error);
+  }
+}
+
+/** Removes what nothing needs any more; see `Store.imageGc`. */
+export async function collectImages(
+  layout: StoreLayout,
+  index: ImageIndex,
+  options: CollectOptions,
+): Promise<CollectSummary> {
+  using _lock = await lockExclusively(layout, 'images');
+  const collector = new Collector(layout, index, options);
+  try {
+    collector.images();
+    collector.trees();
+    collector.blobs();
+    collector.brokenOff();
+  } catch (error) {
+    throw storeFailure(layout.dir, 'collect unused images', error);
+  }
+  return collector.summary();
+}
+
+/** One collection; whoever makes it holds the images' lock exclusively. */
+class Collector {
+  readonly #layout: StoreLayout;
+  readonly #index: ImageIndex;
+  readonly #options: CollectOptions;
+  readonly #kept = new Map<ImageId, ImageRecord | undefined>();
+  readonly #images: { id: ImageId; name: string }[] = [];
+  readonly #layers: string[] = [];
+  readonly #leftovers: string[] = [];
+  readonly #failures: { id: ImageId; error: Error }[] = [];
+
+  constructor(layout: StoreLayout, index: ImageIndex, options: CollectOptions) {
+    this.#layout = layout;
+    this.#index = index;
+    this.#options = options;
+    for (const id of index.ids()) this.#kept.set(id, this.#readable(id));
+  }
+
+  summary(): CollectSummary {
+    return {
+      images: this.#images,
+      layers: this.#layers,
+      leftovers: this.#leftovers,
+      failures: this.#failures,
+    };
+  }
+
+  /** Records no pod uses and nobody used lately. */
+  images(): void {
+    for (const [id, record] of this.#kept) {
+      if (record === undefined || this.#options.inUse.has(id)) continue;
+      if (!this.#isOld(this.#layout.record(id))) continue;
+      if (this.#removing) dropRecord(this.#layout, id);
+      this.#kept.delete(id);
+      this.#images.push({ id, name: record.name });
+    }
+  }
+
+  /** Trees of images that are gone, and rendered ones nobody used lately. */
+  trees(): void {
+    const names = namesIn(this.#layout.layers);
+    for (const name of names) {
+      if (name.startsWith('.') || name.endsWith('.json')) continue;
+      const rendered = name.startsWith('deps-');
+      if (rendered ? this.#needsRendering(name) : this.#needs(name)) continue;
+      if (this.#removing) this.#dropTree(name);
+      this.#layers.push(name);
+    }
+    for (const name of names) {
+      const note = /^(deps-.*)\.json$/.exec(name)?.[1];
+      if (note === undefined || names.includes(note) || !this.#removing) continue;
+      rmSync(this.#layout.renderingNote(note), { force: true });
+    }
+  }
+
+  /** Blobs no record names. What a damaged record names cannot be known, so all stay then. */
+  blobs(): void {
+    const records = [...this.#kept.values()];
+    if (records.includes(undefined)) return;
+    const needed = new Set(records.map((record) => record && this.#layout.blob(record.blob)));
+    for (const algorithm of namesIn(this.#layout.blobs)) {
+      for (const hex of namesIn(join(this.#layout.blobs, algorithm))) {
+        const path = join(this.#layout.blobs, algorithm, hex);
+        if (needed.has(path)) continue;
+        if (this.#removing) unlinkSync(path);
+        this.#leftovers.push(`blobs/${algorithm}/${hex}`);
+      }
+    }
+  }
+
+  /** What work left behind whose process is gone. */
+  brokenOff(): void {
+    for (const name of collectLeftovers(this.#layout.staging, this.#removing)) {
+      this.#leftovers.push(`staging/${name}`);
+    }
+    for (const folder of ['images', 'layers'] as const) {
+      for (const name of namesIn(this.#layout[folder])) {
+        const path = join(this.#layout[folder], name);
+        if (!name.startsWith('.new-') || ageOf(path) < writeSeconds) continue;
+        if (this.#removing) rmSync(path, { force: true });
+        this.#leftovers.push(`${folder}/${name}`);
+      }
+    }
+  }
+
+  get #removing(): boolean {
+    return this.#options.dryRun !== true;
+  }
+
+  #readable(id: ImageId): ImageRecord | undefined {
+    try {
+      return this.#index.get(id);
+    } catch (error) {
+      this.#failures.push({
+        id,
+        error: error instanceof Error ? error : new Error(messageOf(error)),
+      });
+      return undefined;
+    }
+  }
+
+  #isOld(path: string): boolean {
+    return ageOf(path) >= this.#options.graceSeconds;
+  }
+
+  #needs(id: ImageId): boolean {
+    return this.#kept.has(id) || this.#options.inUse.has(id);
+  }
+
+  #needsRendering(name: string): boolean {
+    const images = readNote(this.#layout.renderingNote(name))?.images;
+    const top = images?.at(-1);
+    if (images === undefined || top === undefined) return false;
+    if (this.#options.inUse.has(top)) return true;
+    return (
+      images.every((id) => this.#kept.has(id)) && !this.#isOld(this.#layout.renderingNote(name))
+    );
+  }
+
+  /** A tree disappears at once, and then takes its time to be deleted. */
+  #dropTree(name: string): void {
+    const staging = Staging.open(this.#layout.staging);
+    try {
+      renameSync(this.#layout.layer(name), staging.path('removed'));
+      syncDirectory(this.#layout.layers);
+    } finally {
+      staging.discard();
+    }
+    if (!name.startsWith('deps-')) return;
+    rmSync(this.#layout.renderingNote(name), { force: true });
+    rmSync(join(this.#layout.locks, name), { force: true });
+  }
+}
+
+function dropRecord(layout: StoreLayout, id: ImageId): void {
+  rmSync(layout.record(id), { force: true });
+  syncDirectory(layout.images);
+}
+
+function ageOf(path: string): number {
+  return (Date.now() - statSync(path).mtimeMs) / 1000;
+}
+
+function readNote(path: string): RenderingNote | undefined {
+  try {
+    const note = JSON.parse(readFileSync(path, 'utf8')) as Partial<RenderingNote>;
+    return note.version === 1 && Array.isArray(note.images) ? (note as RenderingNote) : undefined;
+  } catch (error) {
+    // A damaged or missing note: the tree is rendered again when it is wanted.
+    if (error instanceof SyntaxError || errnoOf(error) === 'ENOENT') return undefined;
+    throw error;
+  }
 }

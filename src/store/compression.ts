@@ -72,7 +72,10 @@ const engines: Readonly<
     const params = { [constants.ZSTD_d_windowLogMax]: 27 };
     await throughZlib('zstd', createZstdDecompress({ chunkSize, params }), source, sink);
   },
-  bzip2: bunzip2,
+  bzip2: async (source, sink) => {
+    const { bunzip2 } = await import('./bunzip2.ts');
+    await bunzip2(source, sink);
+  },
   xz: unxz,
 };
 
@@ -97,23 +100,6 @@ async function throughZlib(
   if (engine.bytesWritten < given) throw damaged(compression, new Error('data after the end'));
 }
 
-async function bunzip2(source: Source, sink: Sink): Promise<void> {
-  const { default: unbzip2 } = await import('unbzip2-stream');
-  const engine = unbzip2();
-  let failure: unknown;
-  // It calls back within write(), so that an exception of the sink stops it after one block.
-  engine.on('data', sink);
-  engine.on('error', (error: unknown) => {
-    failure ??= error;
-  });
-  for await (const piece of source) {
-    engine.write(asBuffer(piece));
-    if (failure !== undefined) throw failure;
-  }
-  engine.end();
-  if (failure !== undefined) throw failure;
-}
-
 async function unxz(source: Source, sink: Sink): Promise<void> {
   const { default: xz } = await import('xz-decompress');
   const { Readable: NodeReadable } = await import('node:stream');
@@ -136,8 +122,10 @@ async function unxz(source: Source, sink: Sink): Promise<void> {
 function xzReason(error: unknown): string {
   const message = messageOf(error);
   const number = /error code (\d+)/.exec(message)?.[1];
-  if (number === '4') return 'it needs a dictionary of more than 64 MB; pack the image with xz -9 or less';
-  if (number === '6') return 'it uses a filter or check that is not supported; pack it with plain xz';
+  if (number === '4')
+    return 'it needs a dictionary of more than 64 MB; pack the image with xz -9 or less';
+  if (number === '6')
+    return 'it uses a filter or check that is not supported; pack it with plain xz';
   if (number === '8') return 'it is truncated, or there is data after its end';
   return number === undefined ? message : 'it is corrupt';
 }

@@ -22,7 +22,11 @@ export function syncDirectory(path: string): void {
  * time and after any crash, sees the old file or the new one. A crash may leave a `.new-` file,
  * which `imageGc` removes.
  */
-export function writeFileAtomically(path: string, content: string | Uint8Array, mode: number): void {
+export function writeFileAtomically(
+  path: string,
+  content: string | Uint8Array,
+  mode: number,
+): void {
   const beside = join(dirname(path), `.new-${process.pid}-${basename(path)}`);
   const data = Buffer.from(content);
   try {

@@ -5,6 +5,7 @@ import { type Timestamp, utf8 } from './tar-header.ts';
 export type PaxRecords = ReadonlyMap<string, Buffer>;
 
 const xattrPrefix = 'SCHILY.xattr.';
+const noXattrs: ReadonlyMap<string, Buffer> = new Map();
 
 /**
  * Reads the body of a PAX extended header: `LENGTH KEY=VALUE\n`, LENGTH counting the whole record
@@ -15,9 +16,7 @@ export function parsePax(body: Buffer): PaxRecords {
   let offset = 0;
   while (offset < body.length) {
     const space = body.indexOf(0x20, offset);
-    const digits = space === -1 ? '' : body.toString('latin1', offset, space);
-    const length = /^[0-9]{1,10}$/.test(digits) ? Number(digits) : 0;
-    const end = offset + length;
+    const end = offset + decimal(body, offset, space);
     const equals = body.indexOf(0x3d, space);
     if (end > body.length || equals === -1 || equals >= end - 1 || body[end - 1] !== 0x0a) {
       throw malformed('a record is cut short');
@@ -27,6 +26,18 @@ export function parsePax(body: Buffer): PaxRecords {
     offset = end;
   }
   return records;
+}
+
+/** The digits from `offset` to `end` as a number; 0 where there is anything else. */
+function decimal(body: Buffer, offset: number, end: number): number {
+  if (end - offset > 10) return 0;
+  let value = 0;
+  for (let at = offset; at < end; at++) {
+    const digit = (body[at] ?? 0) - 0x30;
+    if (digit < 0 || digit > 9) return 0;
+    value = value * 10 + digit;
+  }
+  return value;
 }
 
 /** The text of a record; undefined where there is none, or an empty one, which takes it back. */
@@ -62,12 +73,14 @@ export function paxTime(records: PaxRecords, key: string): Timestamp | undefined
 }
 
 /** The extended attributes among the records, as star and GNU tar write them. */
-export function paxXattrs(records: PaxRecords): Map<string, Buffer> {
-  const xattrs = new Map<string, Buffer>();
+export function paxXattrs(records: PaxRecords): ReadonlyMap<string, Buffer> {
+  let xattrs: Map<string, Buffer> | undefined;
   for (const [key, value] of records) {
-    if (key.startsWith(xattrPrefix)) xattrs.set(key.slice(xattrPrefix.length), Buffer.from(value));
+    if (!key.startsWith(xattrPrefix)) continue;
+    xattrs ??= new Map();
+    xattrs.set(key.slice(xattrPrefix.length), value);
   }
-  return xattrs;
+  return xattrs ?? noXattrs;
 }
 
 /** One record, as bytes; undoes `parsePax`. */
@@ -75,7 +88,8 @@ export function encodePaxRecord(key: string, value: string | Uint8Array): Buffer
   const tail = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(value), Buffer.from('\n')]);
   // LENGTH counts its own digits: one more digit may be needed to say so.
   let length = tail.length + 1;
-  while (String(length).length + tail.length !== length) length = String(length).length + tail.length;
+  while (String(length).length + tail.length !== length)
+    length = String(length).length + tail.length;
   return Buffer.concat([Buffer.from(String(length)), tail]);
 }
 

@@ -3,11 +3,11 @@ import type { Dependency } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference } from '../image/reference.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
-import { ImageIndex } from './image-index.ts';
-import { imagePin, type Pin } from './image-pin.ts';
-import { StoreLayout } from './layout.ts';
-import type { ExportOptions, OutputOptions } from './output.ts';
 import type { CollectOptions, CollectSummary } from './collect.ts';
+import { ImageIndex } from './image-index.ts';
+import { StoreLayout } from './layout.ts';
+import { type Pin, pinImages } from './locks.ts';
+import type { ExportOptions, OutputOptions } from './output.ts';
 import type { Ingest } from './staged-image.ts';
 
 /** Finds the stored image a dependency means (appc spec/aci.md, Dependency Matching). */
@@ -73,7 +73,7 @@ export class Store {
    * whose directory names it exists. A shared flock: cheap, and gone with the process.
    */
   pinImages(): Pin {
-    return imagePin(this.layout, 'shared');
+    return pinImages(this.layout);
   }
 
   /** Starts to receive an image. */
@@ -103,12 +103,6 @@ export class Store {
   async verifyImage(record: ImageRecord): Promise<void> {
     const { verifyImage } = await import('./verification.ts');
     await verifyImage(this.layout, record);
-  }
-
-  /** Unpacks the image's tree anew from its blob, in place of the one there is. */
-  async repairImage(record: ImageRecord): Promise<void> {
-    const { repairImage } = await import('./verification.ts');
-    await repairImage(this.layout, record);
   }
 
   /** Writes the image to the file `path` as an uncompressed ACI, checking it on the way. */

@@ -21,6 +21,9 @@ export interface TarHeader {
 }
 
 export const BLOCK = 512;
+const CHECKSUM = 148;
+const SPACE = 0x20;
+const ZERO = 0x30;
 
 /**
  * Reads a header block: ustar, GNU, or the format before both, told apart by the magic at 257
@@ -33,7 +36,8 @@ export function decodeHeader(block: Buffer, where: number): TarHeader {
   }
   const name = text(block, 0, 100, where);
   // Only POSIX archives have a name prefix; GNU keeps other fields there.
-  const prefix = block.toString('latin1', 257, 263) === 'ustar\0' ? text(block, 345, 155, where) : '';
+  const prefix =
+    block.toString('latin1', 257, 263) === 'ustar\0' ? text(block, 345, 155, where) : '';
   return {
     typeflag: String.fromCharCode(block[156] ?? 0),
     name: prefix === '' ? name : `${prefix}/${name}`,
@@ -61,7 +65,9 @@ export function utf8(bytes: Buffer, field: string): string {
 function text(block: Buffer, offset: number, length: number, where: number): string {
   let end = block.indexOf(0, offset);
   if (end === -1 || end > offset + length) end = offset + length;
-  return end === offset ? '' : utf8(block.subarray(offset, end), `a name in the header at ${where}`);
+  return end === offset
+    ? ''
+    : utf8(block.subarray(offset, end), `a name in the header at ${where}`);
 }
 
 function natural(
@@ -84,16 +90,24 @@ function integer(
   where: number,
 ): number {
   const first = block[offset] ?? 0;
-  const value =
-    first & 0x80 ? base256(block, offset, length) : octal(block.toString('latin1', offset, offset + length));
+  const value = first & 0x80 ? base256(block, offset, length) : octal(block, offset, length);
   if (!Number.isSafeInteger(value)) throw damaged(where, `its ${field} is no usable number`);
   return value;
 }
 
-function octal(digits: string): number {
-  const match = /^ *([0-7]*)[ \0]*$/.exec(digits.split('\0', 1)[0] ?? '');
-  if (match === null) return Number.NaN;
-  return match[1] === '' ? 0 : Number.parseInt(match[1] ?? '', 8);
+/** Octal digits, blanks before them, a blank or NUL after; nothing at all means 0. */
+function octal(block: Buffer, offset: number, length: number): number {
+  const end = offset + length;
+  let at = offset;
+  while (at < end && block[at] === SPACE) at += 1;
+  let value = 0;
+  for (; at < end; at++) {
+    const digit = (block[at] ?? 0) - ZERO;
+    if (digit < 0 || digit > 7) break;
+    value = value * 8 + digit;
+  }
+  const stop = at < end ? block[at] : 0;
+  return stop === 0 || stop === SPACE ? value : Number.NaN;
 }
 
 /** Two's complement, big endian, the top bit a marker (GNU tar and star extension). */
@@ -109,16 +123,20 @@ function base256(block: Buffer, offset: number, length: number): number {
 
 /** Old writers summed signed bytes; both sums are accepted, as every tar does. */
 function checksumHolds(block: Buffer): boolean {
-  const wanted = octal(block.toString('latin1', 148, 156));
-  let sum = 8 * 0x20;
-  let signed = sum;
+  let sum = 0;
+  let high = 0;
   for (let i = 0; i < BLOCK; i++) {
-    if (i >= 148 && i < 156) continue;
-    const byte = block[i] ?? 0;
+    const byte = block[i] as number;
     sum += byte;
-    signed += byte > 127 ? byte - 256 : byte;
+    high += byte >> 7;
   }
-  return sum === wanted || signed === wanted;
+  for (let i = CHECKSUM; i < CHECKSUM + 8; i++) {
+    const byte = block[i] as number;
+    sum += SPACE - byte;
+    high -= byte >> 7;
+  }
+  const wanted = octal(block, CHECKSUM, 8);
+  return sum === wanted || sum - 256 * high === wanted;
 }
 
 function damaged(where: number, why: string): GantryError {

@@ -1,12 +1,5 @@
 import { GantryError } from '../error.ts';
-import {
-  type PaxRecords,
-  parsePax,
-  paxNatural,
-  paxText,
-  paxTime,
-  paxXattrs,
-} from './pax.ts';
+import { type PaxRecords, parsePax, paxNatural, paxText, paxTime, paxXattrs } from './pax.ts';
 import { BLOCK, decodeHeader, type TarHeader, type Timestamp, utf8 } from './tar-header.ts';
 
 export type EntryType =

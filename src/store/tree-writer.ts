@@ -119,13 +119,16 @@ export class TreeWriter {
   #create(entry: TarEntry, path: string, parent: number, name: string): void {
     switch (entry.type) {
       case 'file':
-        return writeWhole(entry, parent, name, new Uint8Array(0));
+        writeWhole(entry, parent, name, new Uint8Array(0));
+        break;
       case 'hard-link':
-        return this.#hardLink(entry, parent, name);
+        this.#hardLink(entry, parent, name);
+        break;
       case 'symlink':
         checkSymlinkTarget(entry.name, path, entry.linkName);
         system.symlinkAt(entry.linkName, parent, name);
-        return settleNode(entry, parent, name);
+        settleNode(entry, parent, name);
+        break;
       default:
         this.#node(entry, path, parent, name);
     }
@@ -194,7 +197,8 @@ export class TreeWriter {
       if (stat.isSymbolicLink()) {
         throw refusedEntry(entry.name, `a hard link to the symbolic link ${target}`);
       }
-      if (stat.isDirectory()) throw refusedEntry(entry.name, `a hard link to the directory ${target}`);
+      if (stat.isDirectory())
+        throw refusedEntry(entry.name, `a hard link to the directory ${target}`);
       system.linkAt(from, base, parent, name, 0);
     } catch (error) {
       if (errnoOf(error) !== 'ENOENT') throw error;

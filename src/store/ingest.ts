@@ -1,0 +1,216 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, closeSync, openSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { GantryError } from '../error.ts';
+import { imageIdOf } from '../image/digest.ts';
+import { type ImageManifest, parseImageManifest } from '../image/image-manifest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { UnpackLimits } from '../image/unpack-limits.ts';
+import { makeDirectory, renameUnlessPresent, syncDirectory } from './durable.ts';
+import { storeFailure } from './failure.ts';
+import type { ImageIndex } from './image-index.ts';
+import type { StoreLayout } from './layout.ts';
+import { pinImages } from './locks.ts';
+import type { Attestation, Ingest, StagedImage } from './staged-image.ts';
+import { Staging } from './staging.ts';
+import { UnpackThread } from './unpack-thread.ts';
+
+/** Network chunks are joined to pieces of this size: one write, digest and message for each. */
+const pieceSize = 256 * 1024;
+
+type Blob = StagedImage['blob'];
+
+/** Starts to receive an image into a staging directory of the store. */
+export function beginIngest(layout: StoreLayout, index: ImageIndex, limits: UnpackLimits): Ingest {
+  try {
+    return new StagedIngest(layout, index, limits);
+  } catch (error) {
+    throw storeFailure(layout.dir, 'store an image', error);
+  }
+}
+
+class StagedIngest implements Ingest {
+  readonly #layout: StoreLayout;
+  readonly #index: ImageIndex;
+  readonly #staging: Staging;
+  readonly #blob: BlobFile;
+  readonly #unpacker: UnpackThread;
+  #piece = new Uint8Array(pieceSize);
+  #filled = 0;
+
+  constructor(layout: StoreLayout, index: ImageIndex, limits: UnpackLimits) {
+    this.#layout = layout;
+    this.#index = index;
+    this.#staging = Staging.open(layout.staging);
+    this.#blob = new BlobFile(this.#staging.path('blob'));
+    this.#unpacker = new UnpackThread(this.#staging.path('rootfs'), limits);
+  }
+
+  write(chunk: Uint8Array): void | Promise<void> {
+    let at = 0;
+    const waits: Promise<void>[] = [];
+    while (at < chunk.length) {
+      const taken = Math.min(pieceSize - this.#filled, chunk.length - at);
+      this.#piece.set(chunk.subarray(at, at + taken), this.#filled);
+      this.#filled += taken;
+      at += taken;
+      if (this.#filled === pieceSize) {
+        const wait = this.#passOn();
+        if (wait !== undefined) waits.push(wait);
+      }
+    }
+    if (waits.length > 0) return this.#translated(Promise.all(waits).then(() => {}));
+  }
+
+  async finish(): Promise<StagedImage> {
+    try {
+      if (this.#filled > 0) await this.#passOn();
+      const blob = this.#blob.finish();
+      const unpacked = await this.#unpacker.finish();
+      const manifest = parseImageManifest(unpacked.manifest);
+      await this.#unpacker.stop();
+      const { size, deviceNodes } = unpacked;
+      const facts = { id: imageIdOf(unpacked.sha512), manifest, blob, size, deviceNodes };
+      return new StagedImageTree(this.#layout, this.#index, this.#staging, facts);
+    } catch (error) {
+      await this.abort();
+      throw storeFailure(this.#layout.dir, 'store the image', error);
+    }
+  }
+
+  async abort(): Promise<void> {
+    this.#blob.close();
+    await this.#unpacker.stop();
+    this.#staging.discard();
+  }
+
+  /** One piece to the blob, its digest, and the unpacking thread. */
+  #passOn(): Promise<void> | undefined {
+    const piece = this.#piece.subarray(0, this.#filled);
+    this.#piece = new Uint8Array(pieceSize);
+    this.#filled = 0;
+    try {
+      this.#blob.write(piece);
+      return this.#unpacker.give(piece);
+    } catch (error) {
+      throw storeFailure(this.#layout.dir, 'store the image', error);
+    }
+  }
+
+  async #translated(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      throw storeFailure(this.#layout.dir, 'store the image', error);
+    }
+  }
+}
+
+/** The image as fetched: written and digested from the very same bytes. */
+class BlobFile {
+  readonly #hash = createHash('sha512');
+  #fd: number | undefined;
+  #size = 0;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, 'wx', 0o600);
+  }
+
+  write(piece: Uint8Array): void {
+    if (this.#fd === undefined) throw new GantryError('internal', 'the image was given up already');
+    for (let at = 0; at < piece.length; ) at += writeSync(this.#fd, piece, at);
+    this.#hash.update(piece);
+    this.#size += piece.length;
+  }
+
+  finish(): Blob {
+    this.close();
+    return { algorithm: 'sha512', hex: this.#hash.digest('hex'), size: this.#size };
+  }
+
+  close(): void {
+    if (this.#fd !== undefined) closeSync(this.#fd);
+    this.#fd = undefined;
+  }
+}
+
+interface Facts {
+  readonly id: string;
+  readonly manifest: ImageManifest;
+  readonly blob: Blob;
+  readonly size: number;
+  readonly deviceNodes: readonly string[];
+}
+
+class StagedImageTree implements StagedImage {
+  readonly id: string;
+  readonly manifest: ImageManifest;
+  readonly blob: Blob;
+  readonly blobPath: string;
+  readonly size: number;
+  readonly deviceNodes: readonly string[];
+  readonly #layout: StoreLayout;
+  readonly #index: ImageIndex;
+  readonly #staging: Staging;
+
+  constructor(layout: StoreLayout, index: ImageIndex, staging: Staging, facts: Facts) {
+    this.#layout = layout;
+    this.#index = index;
+    this.#staging = staging;
+    this.id = facts.id;
+    this.manifest = facts.manifest;
+    this.blob = facts.blob;
+    this.blobPath = staging.path('blob');
+    this.size = facts.size;
+    this.deviceNodes = facts.deviceNodes;
+  }
+
+  async commit(attestation: Attestation): Promise<ImageRecord> {
+    const record = this.#record(attestation);
+    try {
+      // Nobody may remove the tree or blob found present before the record names them.
+      using _pin = pinImages(this.#layout);
+      this.#moveIntoPlace();
+      this.#index.write(record);
+    } catch (error) {
+      throw storeFailure(this.#layout.dir, 'store the image', error);
+    } finally {
+      this.#staging.discard();
+    }
+    return record;
+  }
+
+  async discard(): Promise<void> {
+    this.#staging.discard();
+  }
+
+  /** Tree and blob first, the record last: what a crash leaves without a record is collected. */
+  #moveIntoPlace(): void {
+    const blob = this.#layout.blob(this.blob);
+    makeDirectory(this.#layout.layers);
+    makeDirectory(dirname(blob));
+    renameUnlessPresent(this.#staging.path('rootfs'), this.#layout.layer(this.id));
+    chmodSync(this.blobPath, 0o440);
+    renameUnlessPresent(this.blobPath, blob);
+    syncDirectory(this.#layout.layers);
+    syncDirectory(dirname(blob));
+  }
+
+  #record({ source, provenance }: Attestation): ImageRecord {
+    const { id, manifest, blob, size } = this;
+    const labels = Object.fromEntries(manifest.labels.map(({ name, value }) => [name, value]));
+    const importedAt = new Date().toISOString();
+    return {
+      version: 1,
+      id,
+      name: manifest.name,
+      labels,
+      blob,
+      size,
+      manifest,
+      importedAt,
+      source,
+      provenance,
+    };
+  }
+}

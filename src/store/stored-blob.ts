@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync } from 'node:fs';
+import { errnoOf, GantryError } from '../error.ts';
+import { imageIdOf } from '../image/digest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
+import type { UnpackLimits } from '../image/unpack-limits.ts';
+import { type UnpackedArchive, unpackArchive } from './archive-unpacking.ts';
+import { decompress } from './compression.ts';
+import { messageOf } from './failure.ts';
+import type { StoreLayout } from './layout.ts';
+
+const readSize = 256 * 1024;
+
+/** An image in the store was within bounds when it came. */
+const noLimits: UnpackLimits = {
+  maxUnpackedBytes: Number.MAX_SAFE_INTEGER,
+  maxEntries: Number.MAX_SAFE_INTEGER,
+  maxCompressionRatio: Number.MAX_SAFE_INTEGER,
+};
+
+/**
+ * Unpacks a stored image into the new directory `directory`, checking the blob's digest and the
+ * image ID on the way. Throws `store` when the blob is not what was stored.
+ */
+export async function unpackStored(
+  layout: StoreLayout,
+  record: ImageRecord,
+  directory: string,
+): Promise<UnpackedArchive> {
+  return checked(layout, record, async (source) => {
+    const unpacked = await unpackArchive(source, directory, noLimits);
+    return { sha512: unpacked.sha512, result: unpacked };
+  });
+}
+
+/**
+ * Hands a stored image's archive on, uncompressed, checking the blob's digest and the image ID; what
+ * was handed on is worthless if this throws.
+ */
+export async function readStored(
+  layout: StoreLayout,
+  record: ImageRecord,
+  sink: (piece: Buffer) => void,
+): Promise<void> {
+  await checked(layout, record, async (source) => {
+    const hash = createHash('sha512');
+    await decompress(source, (piece) => {
+      hash.update(piece);
+      sink(piece);
+    });
+    return { sha512: hash.digest('hex'), result: undefined };
+  });
+}
+
+async function checked<T>(
+  layout: StoreLayout,
+  record: ImageRecord,
+  read: (source: AsyncIterable<Uint8Array>) => Promise<{ sha512: string; result: T }>,
+): Promise<T> {
+  const path = layout.blob(record.blob);
+  const hash = createHash(record.blob.algorithm);
+  try {
+    const { sha512, result } = await read(piecesOf(path, (piece) => hash.update(piece)));
+    const digest = hash.digest('hex');
+    if (digest !== record.blob.hex) throw altered(record, path, 'its digest differs');
+    if (imageIdOf(sha512) !== record.id) throw altered(record, path, 'its content differs');
+    return result;
+  } catch (error) {
+    // An alteration usually shows first as data that cannot be decompressed or read as an archive.
+    if (error instanceof GantryError && error.code === 'invalid-archive') {
+      throw altered(record, path, messageOf(error), error);
+    }
+    if (errnoOf(error) === 'ENOENT' && messageOf(error).includes(path)) {
+      throw altered(record, path, 'it is missing', error);
+    }
+    throw error;
+  }
+}
+
+async function* piecesOf(path: string, seen: (piece: Buffer) => void): AsyncIterable<Buffer> {
+  const fd = openSync(path, 'r');
+  try {
+    for (;;) {
+      const buffer = Buffer.allocUnsafeSlow(readSize);
+      const piece = buffer.subarray(0, readSync(fd, buffer));
+      if (piece.length === 0) return;
+      seen(piece);
+      yield piece;
+    }
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function altered(record: ImageRecord, path: string, why: string, cause?: unknown): GantryError {
+  return new GantryError(
+    'store',
+    `image ${record.id}: the blob ${path} is not what was stored: ${why}; remove the image and fetch it again`,
+    { cause },
+  );
+}
