@@ -1,0 +1,228 @@
+/*
+ * gantry: the front. What needs no policy it does by itself; for everything else it becomes Node on
+ * the bundle, with the words as they were given.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "duration.h"
+#include "read.h"
+#include "text.h"
+#include "verbs.h"
+
+extern char **environ;
+
+/* The words of a command line the front understands whole. */
+struct words {
+	const char *data, *app, *wait, *wait_ready, *format, *uuid_file;
+	_Bool force;
+	char **operands; /* NULL-terminated */
+	size_t count;
+};
+
+/* `<root>/REST` for this binary's `<root>/bin/gantry`, or NULL. */
+static char *installed(const char *rest)
+{
+	char path[PATH_MAX];
+	ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+	if (length <= 0)
+		return NULL;
+	path[length] = '\0';
+	for (int up = 0; up < 2; up++) {
+		char *slash = strrchr(path, '/');
+		if (slash == NULL)
+			return NULL;
+		*slash = '\0';
+	}
+	char *whole = malloc(strlen(path) + strlen(rest) + 1);
+	if (whole != NULL) {
+		memcpy(whole, path, strlen(path) + 1);
+		memcpy(whole + strlen(path), rest, strlen(rest) + 1);
+	}
+	return whole;
+}
+
+/* Becomes Node with the `count` words from `words` on. */
+static int become_node(size_t count, char **words)
+{
+	char *node = installed("/bin/node"), *bundle = installed("/dist/gantry.js");
+	char **argv = calloc(count + 3, sizeof *argv);
+	if (node == NULL || bundle == NULL || argv == NULL) {
+		complain("cannot find its own installation", NULL);
+		return 254;
+	}
+	argv[0] = node;
+	argv[1] = bundle;
+	memcpy(argv + 2, words, count * sizeof *argv);
+	execve(node, argv, environ);
+	complain(node, ": ", error_text(errno), ": build or install Gantry again", NULL);
+	return 254;
+}
+
+/* Whether a configuration moves the data directory; Node reads it then, and says --dir when it comes back. */
+static _Bool paths_configured(void)
+{
+	static const char *const directories[] = {"/etc/gantry/paths.d", "/usr/lib/gantry/paths.d"};
+	_Bool found = 0;
+	for (size_t i = 0; i < 2; i++) {
+		DIR *directory = opendir(directories[i]);
+		if (directory == NULL)
+			continue;
+		for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+			size_t length = strlen(entry->d_name);
+			found = found || (length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0);
+		}
+		closedir(directory);
+	}
+	return found;
+}
+
+/* The value of option `name` at word *at, as `--name=value` or in the next word; NULL when it is not this option. */
+static const char *option(char **argv, size_t *at, const char *name)
+{
+	size_t length = strlen(name);
+	if (strncmp(argv[*at], name, length) != 0)
+		return NULL;
+	if (argv[*at][length] == '=')
+		return argv[*at] + length + 1;
+	if (argv[*at][length] == '\0' && argv[*at + 1] != NULL)
+		return argv[++*at];
+	return NULL;
+}
+
+/* The same for an option whose value can only be given with `=`; "" without one. */
+static const char *optional(const char *word, const char *name)
+{
+	size_t length = strlen(name);
+	if (strncmp(word, name, length) != 0 || (word[length] != '\0' && word[length] != '='))
+		return NULL;
+	return word + length + (word[length] == '=');
+}
+
+static _Bool take_option(struct words *w, const char *verb, char **argv, size_t *at)
+{
+	const char *value;
+	const _Bool enter = strcmp(verb, "enter") == 0, stop = strcmp(verb, "stop") == 0, status = strcmp(verb, "status") == 0;
+	if ((value = option(argv, at, "--dir")) != NULL)
+		w->data = value;
+	else if (enter && (value = option(argv, at, "--app")) != NULL)
+		w->app = value;
+	else if (stop && strcmp(argv[*at], "--force") == 0)
+		w->force = 1;
+	else if ((stop || status) && (value = option(argv, at, "--uuid-file")) != NULL)
+		w->uuid_file = value;
+	else if (status && (value = option(argv, at, "--format")) != NULL)
+		w->format = value;
+	else if (status && (value = optional(argv[*at], "--wait")) != NULL)
+		w->wait = value;
+	else if (status && (value = optional(argv[*at], "--wait-ready")) != NULL)
+		w->wait_ready = value;
+	else
+		return 0;
+	return 1;
+}
+
+/* The verb, or NULL when Node must read these words: another verb, or an option not known here. */
+static const char *read_words(struct words *w, char **argv)
+{
+	static const char *const verbs[] = {"run-prepared", "enter", "stop", "status"};
+	const char *verb = NULL;
+	for (size_t at = 1; argv[at] != NULL; at++) {
+		if (argv[at][0] == '-') {
+			if (!take_option(w, verb != NULL ? verb : "", argv, &at))
+				return NULL;
+		} else if (verb == NULL) {
+			for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+				if (strcmp(argv[at], verbs[i]) == 0)
+					verb = verbs[i];
+			if (verb == NULL)
+				return NULL;
+		} else {
+			w->operands[w->count++] = argv[at];
+			if (strcmp(verb, "enter") != 0)
+				continue;
+			/* What follows the UUID is the command's. */
+			at += argv[at + 1] != NULL && strcmp(argv[at + 1], "--") == 0;
+			while (argv[at + 1] != NULL)
+				w->operands[w->count++] = argv[++at];
+		}
+	}
+	return verb;
+}
+
+/* --uuid-file stands for the one UUID. */
+static _Bool read_uuid_file(struct words *w)
+{
+	static char uuid[128];
+	if (w->uuid_file == NULL)
+		return 1;
+	if (w->count > 0 || read_small(w->uuid_file, uuid, sizeof uuid) < 0)
+		return 0;
+	char *from = uuid + strspn(uuid, " \t\r\n");
+	from[strcspn(from, " \t\r\n")] = '\0';
+	w->operands[w->count++] = from;
+	return 1;
+}
+
+/* Waits, then has Node print, without the words that asked for the wait. */
+static int status(const struct words *w, long long ready, long long ended)
+{
+	char *argv[5];
+	size_t argc = 0;
+	int code = wait_for_pod(w->data, w->operands[0], ready, ended);
+	if (code != 0)
+		return code;
+	char *directory = malloc(strlen(w->data) + 7), *format = w->format != NULL ? malloc(strlen(w->format) + 10) : NULL;
+	if (directory == NULL || (w->format != NULL && format == NULL))
+		return 254;
+	strcpy(stpcpy(directory, "--dir="), w->data);
+	argv[argc++] = (char *)"status";
+	argv[argc++] = directory;
+	if (format != NULL) {
+		strcpy(stpcpy(format, "--format="), w->format);
+		argv[argc++] = format;
+	}
+	argv[argc++] = w->operands[0];
+	return become_node(argc, argv);
+}
+
+/* The exit code, or -1 when Node has to see to it, if only to say what is wrong with the words. */
+static int carry_out(const char *verb, struct words *w)
+{
+	if (!read_uuid_file(w) || w->count == 0)
+		return -1;
+	if (w->data == NULL) {
+		if (paths_configured())
+			return -1;
+		w->data = "/var/lib/gantry";
+	}
+	subcommand = verb;
+	if (strcmp(verb, "run-prepared") == 0)
+		return w->count == 1 ? run_prepared(w->data, w->operands[0]) : -1;
+	if (strcmp(verb, "enter") == 0)
+		return enter_pod(w->data, w->app, w->operands[0], w->operands + 1);
+	if (strcmp(verb, "stop") == 0)
+		return stop_pods(w->data, w->force, w->operands);
+	long long ready = w->wait_ready != NULL ? parse_duration(w->wait_ready) : 0;
+	long long ended = w->wait != NULL ? parse_duration(w->wait) : 0;
+	if (w->count != 1 || ready < -1 || ended < -1 || (ready == 0 && ended == 0))
+		return -1;
+	return status(w, ready, ended);
+}
+
+int main(int argc, char **argv)
+{
+	struct words w = {.operands = calloc((size_t)argc + 2, sizeof(char *))};
+	const char *verb = w.operands != NULL && argc > 1 ? read_words(&w, argv) : NULL;
+	int code = -1;
+	if (verb != NULL && geteuid() == 0) /* Node says why not */
+		code = carry_out(verb, &w);
+	if (code >= 0)
+		return code;
+	subcommand = verb != NULL ? verb : "gantry";
+	return become_node((size_t)argc - 1, argv + 1);
+}

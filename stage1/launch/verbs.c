@@ -1,0 +1,310 @@
+#include "verbs.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "pod.h"
+#include "pods.h"
+#include "text.h"
+
+/* How long a lock may be someone else's for a moment: `list` looks at each pod's. */
+#define LOCK_PATIENCE_MS 200
+
+static void pause_ms(long ms)
+{
+	const struct timespec time = {.tv_nsec = ms * 1000000};
+	nanosleep(&time, NULL);
+}
+
+static int fail(const char *what, const char *why)
+{
+	complain(what, ": ", why, NULL);
+	return 254;
+}
+
+static int fail_pod(const struct named_pod *pod, const char *why)
+{
+	complain("pod \"", pod->uuid, "\" ", why, NULL);
+	return 254;
+}
+
+/* --- run-prepared ------------------------------------------------------------------------------ */
+
+/* The locked descriptor of a prepared pod, which nobody else moves then; -1 with the reason told. */
+static int lock_prepared(const char *data, struct named_pod *pod)
+{
+	struct stat held, there;
+	int fd = pod->phase == PHASE_PREPARED ? open(pod->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW) : -1;
+	long long deadline = milliseconds() + LOCK_PATIENCE_MS;
+	int locked = -1;
+	while (fd >= 0 && (locked = flock(fd, LOCK_EX | LOCK_NB)) < 0 && milliseconds() < deadline)
+		pause_ms(2);
+	locate_pod(data, pod);
+	if (fd >= 0 && pod->phase == PHASE_PREPARED && locked < 0) {
+		fail_pod(pod, "is just being started or removed by another process");
+		return -1;
+	}
+	if (locked < 0 || pod->phase != PHASE_PREPARED || fstat(fd, &held) < 0 || stat(pod->path, &there) < 0 ||
+	    held.st_ino != there.st_ino) {
+		fail_pod(pod, "is not prepared");
+		return -1;
+	}
+	return fd;
+}
+
+static int move_to_run(const char *data, const struct named_pod *pod)
+{
+	char path[PATH_MAX];
+	if (pod_path(path, data, PHASE_RUN, NULL) < 0)
+		return -1;
+	if (mkdir(path, 0750) < 0 && errno != EEXIST)
+		return -1;
+	if (pod_path(path, data, PHASE_RUN, pod->uuid) < 0)
+		return -1;
+	return renameat2(AT_FDCWD, pod->path, AT_FDCWD, path, RENAME_NOREPLACE);
+}
+
+int run_prepared(const char *data, const char *uuid)
+{
+	struct named_pod pod;
+	char number[16] = "";
+	struct text t = TEXT_IN(number);
+	const char *why = find_named_pod(data, uuid, &pod);
+	if (why != NULL)
+		return fail("problem retrieving pod", why);
+	int lock = lock_prepared(data, &pod);
+	if (lock < 0)
+		return 254;
+	if (fchdir(lock) < 0 || access("stage1/run", X_OK) < 0)
+		return fail("stage1/run", error_text(errno));
+	if (move_to_run(data, &pod) < 0)
+		return fail("cannot transition to run", error_text(errno));
+	text_number(&t, lock, 0, ' ');
+	setenv("GANTRY_LOCK_FD", number, 1);
+	execl("stage1/run", "run", pod.uuid, (char *)NULL);
+	return fail("stage1/run", error_text(errno));
+}
+
+/* --- enter ------------------------------------------------------------------------------------- */
+
+/* The pod's one app; NULL with the reason told when there are several. */
+static const char *only_app(void)
+{
+	static char name[NAME_MAX + 1];
+	size_t count = 0;
+	DIR *apps = opendir("apps");
+	if (apps == NULL) {
+		fail("unable to determine app name", error_text(errno));
+		return NULL;
+	}
+	for (const struct dirent *entry; (entry = readdir(apps)) != NULL;)
+		if (entry->d_name[0] != '.') {
+			memcpy(name, entry->d_name, strlen(entry->d_name) + 1);
+			count++;
+		}
+	closedir(apps);
+	if (count == 1)
+		return name;
+	fail("unable to determine app name", count == 0 ? "the pod has no apps" : "the pod has several: choose one with --app");
+	return NULL;
+}
+
+int enter_pod(const char *data, const char *app, const char *uuid, char **command)
+{
+	static char *shell[] = {(char *)"/bin/bash", NULL};
+	char *argv[4096] = {(char *)"enter"};
+	size_t argc = 2;
+	struct named_pod pod;
+	const char *why = find_named_pod(data, uuid, &pod);
+	if (why != NULL)
+		return fail("problem retrieving pod", why);
+	if (pod.phase != PHASE_RUN || !pod_is_locked(pod.path))
+		return fail_pod(&pod, "isn't currently running");
+	if (chdir(pod.path) < 0)
+		return fail(pod.path, error_text(errno));
+	argv[1] = (char *)(app != NULL ? app : only_app());
+	if (argv[1] == NULL)
+		return 254;
+	if (command[0] == NULL) {
+		complain("no command specified, assuming \"", shell[0], "\"", NULL);
+		command = shell;
+	}
+	for (; *command != NULL && argc < sizeof argv / sizeof *argv - 1; command++)
+		argv[argc++] = *command;
+	if (*command != NULL)
+		return fail("command", error_text(E2BIG));
+	execv("stage1/enter", argv);
+	return fail("stage1/enter", error_text(errno));
+}
+
+/* --- stop -------------------------------------------------------------------------------------- */
+
+static void print(const char *before, const char *uuid, const char *after)
+{
+	char line[128] = "";
+	struct text t = TEXT_IN(line);
+	text_add(&t, before);
+	text_add(&t, uuid);
+	text_add(&t, after);
+	ssize_t n = write(STDOUT_FILENO, line, t.length);
+	(void)n;
+}
+
+/* Runs the pod's own stage1/stop, which says what went wrong. */
+static int call_stop(const struct named_pod *pod, _Bool force)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		if (chdir(pod->path) == 0) {
+			if (force)
+				execl("stage1/stop", "stop", "--force", pod->uuid, (char *)NULL);
+			else
+				execl("stage1/stop", "stop", pod->uuid, (char *)NULL);
+		}
+		fail("stage1/stop", error_text(errno));
+		_exit(254);
+	}
+	while (child > 0 && waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			return -1;
+	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+}
+
+static int stop_pod(const char *data, _Bool force, const char *uuid)
+{
+	struct named_pod pod;
+	const char *why = find_named_pod(data, uuid, &pod);
+	if (why != NULL)
+		return fail("cannot get pod", why);
+	if (pod.phase == PHASE_EXITED_GARBAGE || (pod.phase == PHASE_RUN && !pod_is_locked(pod.path))) {
+		print("pod \"", pod.uuid, "\" is already stopped\n");
+		return 0;
+	}
+	if (pod.phase != PHASE_RUN)
+		return fail_pod(&pod, "is not running");
+	if (call_stop(&pod, force) < 0) {
+		/* It may have ended by itself meanwhile, which is what was wanted. */
+		locate_pod(data, &pod);
+		if (pod.phase == PHASE_RUN && pod_is_locked(pod.path)) {
+			complain("error stopping \"", pod.uuid, "\"", NULL);
+			return 254;
+		}
+	}
+	print("\"", pod.uuid, "\"\n");
+	return 0;
+}
+
+int stop_pods(const char *data, _Bool force, char **uuids)
+{
+	char number[16] = "";
+	struct text t = TEXT_IN(number);
+	int failed = 0;
+	for (; *uuids != NULL; uuids++)
+		failed += stop_pod(data, force, *uuids) != 0;
+	if (failed == 0)
+		return 0;
+	text_number(&t, failed, 0, ' ');
+	complain("failed to stop ", number, " pod(s)", NULL);
+	return 254;
+}
+
+/* --- status --wait ----------------------------------------------------------------------------- */
+
+static void wake(int number)
+{
+	(void)number; /* ends a flock that waits */
+}
+
+/* Waits until nobody holds the pod's lock, or the time is over; a free lock is given back at once. */
+static _Bool wait_for_lock(const char *path, long long deadline)
+{
+	const struct sigaction action = {.sa_handler = wake};
+	struct itimerval timer = {0};
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), status;
+	if (fd < 0)
+		return 1;
+	if (deadline >= 0) {
+		/* Again and again, for the first may come before flock waits. */
+		long long left = deadline - milliseconds();
+		left = left < 1 ? 1 : left;
+		timer.it_value = (struct timeval){.tv_sec = left / 1000, .tv_usec = left % 1000 * 1000};
+		timer.it_interval.tv_usec = 50000;
+		sigaction(SIGALRM, &action, NULL);
+		setitimer(ITIMER_REAL, &timer, NULL);
+	}
+	while ((status = flock(fd, LOCK_SH)) < 0 && errno == EINTR && milliseconds() < deadline)
+		;
+	setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
+	close(fd);
+	return status == 0;
+}
+
+static _Bool is_over(long long deadline)
+{
+	return deadline >= 0 && milliseconds() >= deadline;
+}
+
+/* 1: ended, 0: the time is over. */
+static int wait_ended(const char *data, struct named_pod *pod, long long deadline)
+{
+	for (;; pause_ms(20)) {
+		locate_pod(data, pod);
+		if (pod->phase == PHASE_NONE || pod->phase == PHASE_EXITED_GARBAGE)
+			return 1;
+		if (pod->phase == PHASE_RUN && wait_for_lock(pod->path, deadline))
+			return 1;
+		if (is_over(deadline))
+			return 0;
+	}
+}
+
+/* 1: ready, 0: the time is over, -1: it never will be. */
+static int wait_ready(const char *data, struct named_pod *pod, long long deadline)
+{
+	for (;; pause_ms(10)) {
+		char path[PATH_MAX + 8] = "";
+		struct text t = TEXT_IN(path);
+		locate_pod(data, pod);
+		text_add(&t, pod->path);
+		text_add(&t, "/ready");
+		_Bool over = pod->phase > PHASE_RUN || (pod->phase == PHASE_RUN && !pod_is_locked(pod->path));
+		if (pod->phase != PHASE_NONE && access(path, F_OK) == 0)
+			return 1;
+		if (over)
+			return -1;
+		if (is_over(deadline))
+			return 0;
+	}
+}
+
+static long long deadline_of(long long duration)
+{
+	return duration < 0 ? -1 : milliseconds() + duration;
+}
+
+int wait_for_pod(const char *data, const char *uuid, long long ready, long long ended)
+{
+	struct named_pod pod;
+	const char *why = find_named_pod(data, uuid, &pod);
+	if (why != NULL)
+		return fail("problem retrieving pod", why);
+	int got = ready != 0 ? wait_ready(data, &pod, deadline_of(ready)) : 1;
+	if (got <= 0)
+		return fail("error waiting for pod readiness", got == 0 ? "timed out" : "the pod ended before it was ready");
+	if (ended != 0 && !wait_ended(data, &pod, deadline_of(ended)))
+		return fail("error waiting for pod to finish", "timed out");
+	return 0;
+}
