@@ -89,11 +89,11 @@ export class Discovery {
   /** The page over https; over http only where that is allowed and https gave none. */
   async #fetchPage(path: string): Promise<DiscoveryPage> {
     try {
-      return await this.#fetchPageFrom(new URL(`https://${path}?ac-discovery=1`));
+      return await this.#fetchPageFrom(pageUrl('https', path));
     } catch (error) {
       const fallback = error instanceof GantryError && error.code === 'network';
       if (!fallback || !this.#context.insecure.http) throw error;
-      return await this.#fetchPageFrom(new URL(`http://${path}?ac-discovery=1`));
+      return await this.#fetchPageFrom(pageUrl('http', path));
     }
   }
 
@@ -118,6 +118,14 @@ export class Discovery {
       `discovery failed for ${JSON.stringify(name)}: only ${shown} is offered, and plain http is refused without --insecure-options=http`,
     );
   }
+}
+
+function pageUrl(scheme: string, path: string): URL {
+  const url = URL.parse(`${scheme}://${path}?ac-discovery=1`);
+  if (url !== null) return url;
+  // An image name need not begin with a host: `app-1.2` would be an IPv4 address, and is none.
+  const host = path.replace(/\/.*/, '');
+  throw failure(path, [`${JSON.stringify(host)} is not the name of a host`]);
 }
 
 function failure(name: string, attempts: readonly string[], cause?: unknown): GantryError {

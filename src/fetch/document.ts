@@ -39,12 +39,15 @@ export async function fetchDocument(
 
 async function fetchOnce(transport: Transport, url: URL, limit: number): Promise<Document> {
   const chunks: Buffer[] = [];
+  const began = Date.now();
   let size = 0;
   const head = await transport.get(url, {}, ({ status }) => {
     if (status !== 200) return undefined;
     return (chunk) => {
       size += chunk.length;
       if (size > limit) throw tooLarge(url, limit);
+      // A server that sends a byte now and then never runs into the idle limit.
+      if (Date.now() - began > transport.pace.documentTimeout) throw tooSlow(url);
       chunks.push(chunk);
     };
   });
@@ -53,4 +56,8 @@ async function fetchOnce(transport: Transport, url: URL, limit: number): Promise
 
 function tooLarge(url: URL, limit: number): GantryError {
   return new GantryError('network', `${shownUrl(url)}: larger than the ${limit} bytes it may have`);
+}
+
+function tooSlow(url: URL): GantryError {
+  return new GantryError('network', `${shownUrl(url)}: the server sends too slowly`);
 }

@@ -3,10 +3,8 @@ import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference, UrlReference } from '../image/reference.ts';
 import { findByUrl, findByWish, findCached, sameNamedFile, wishOfDependency } from './cached.ts';
 import type { FetchContext } from './context.ts';
-import { Discovery } from './discovery.ts';
 import type { Endpoint } from './discovery-template.ts';
 import { fetchFileImage } from './file-image.ts';
-import { introduceKeys } from './key-introduction.ts';
 import { shownUrl, signatureUrl } from './location.ts';
 import { fetchRemoteImage, isTrusted } from './remote-image.ts';
 import { parseSignatureLocation, type SignatureLocation } from './signature.ts';
@@ -62,6 +60,7 @@ class ImageFetch {
       options.signature === undefined ? undefined : parseSignatureLocation(options.signature);
     const record = await this.#fetchOne(reference, signature);
     await this.#fetchDependencies(record, []);
+    this.#context.store.touch(record);
     return record;
   }
 
@@ -101,10 +100,19 @@ class ImageFetch {
     const stored = await this.#fromStore(() => findByWish(store, wish), `image name ${wish.text}`);
     if (stored !== undefined) return stored;
     report.debug(`image: searching for app image ${wish.name}`);
+    const endpoints = await this.#discover(wish);
+    return await this.#fetchFromFirst(endpoints, wish, signature);
+  }
+
+  async #discover(wish: Wish): Promise<Endpoint[]> {
+    const { Discovery } = await import('./discovery.ts');
     const discovery = new Discovery(this.#context, this.#transport);
     const endpoints = await discovery.findEndpoints(wish.name, completeLabels(wish));
-    if (!this.#context.insecure.image) await introduceKeys(wish.name, this.#context);
-    return await this.#fetchFromFirst(endpoints, wish, signature);
+    if (!this.#context.insecure.image) {
+      const { introduceKeys } = await import('./key-introduction.ts');
+      await introduceKeys(wish.name, this.#context);
+    }
+    return endpoints;
   }
 
   /** The next endpoint is for one that cannot be reached; a refusal is a refusal. */
@@ -120,7 +128,7 @@ class ImageFetch {
         return await fetchRemoteImage(remote, this.#context, this.#transport);
       } catch (error) {
         if (!(error instanceof GantryError) || error.code !== 'network') throw error;
-        if (failure !== undefined || endpoints.length > 1) this.#context.report.warn(error.message);
+        if (endpoints.length > 1) this.#context.report.warn(error.message);
         failure ??= error;
       }
     }

@@ -8,6 +8,8 @@ export interface Pace {
   readonly headersTimeout: number;
   /** Between two pieces of a response body. */
   readonly bodyTimeout: number;
+  /** For the whole body of something small. */
+  readonly documentTimeout: number;
   /** Tries of one request that bring no progress, the first included. */
   readonly attempts: number;
   /** How often one download may be taken up again, whatever progress each time brings. */
@@ -25,6 +27,7 @@ export const ordinaryPace: Pace = {
   connectTimeout: 20_000,
   headersTimeout: 60_000,
   bodyTimeout: 60_000,
+  documentTimeout: 120_000,
   attempts: 4,
   resumptions: 32,
   firstDelay: 500,

@@ -1,5 +1,5 @@
 import { createSecureContext, type SecureContext } from 'node:tls';
-import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import type { Dispatcher } from 'undici';
 import { GantryError } from '../error.ts';
 import { loadAuthorities } from './authorities.ts';
 import { Authorization } from './authorization.ts';
@@ -90,7 +90,7 @@ export class Transport {
       signal: this.signal,
     };
     try {
-      return await exchange(this.#dispatcherFor(url), request, receive);
+      return await exchange(await this.#dispatcherFor(url), request, receive);
     } catch (error) {
       throw transferFailure(url, error, this.signal);
     }
@@ -118,15 +118,17 @@ export class Transport {
     }
   }
 
-  #dispatcherFor(url: URL): Dispatcher {
+  async #dispatcherFor(url: URL): Promise<Dispatcher> {
     const proxy = proxyFor(url, this.#context.env);
     const key = proxy?.href ?? '';
-    const open = this.#dispatchers.get(key) ?? this.#openDispatcher(proxy);
+    const open = this.#dispatchers.get(key) ?? (await this.#openDispatcher(proxy));
     this.#dispatchers.set(key, open);
     return open;
   }
 
-  #openDispatcher(proxy: URL | undefined): Dispatcher {
+  /** undici is loaded with the first request: a fetch the store can answer makes none. */
+  async #openDispatcher(proxy: URL | undefined): Promise<Dispatcher> {
+    const { Agent, ProxyAgent } = await import('undici');
     const tls = {
       secureContext: this.#trustedAuthorities(),
       rejectUnauthorized: !this.#context.insecure.tls,

@@ -156,6 +156,15 @@ describe('meta discovery of images', () => {
   });
 });
 
+describe('a name that begins with no host', () => {
+  it('is an error that says so', async () => {
+    world.serve({});
+    await expect(endpoints('app-1.2')).rejects.toThrow(
+      'discovery failed for "app-1.2": "app-1.2" is not the name of a host',
+    );
+  });
+});
+
 describe('plain http', () => {
   it('is not asked without --insecure-options=http', async () => {
     world.serve({});

@@ -111,11 +111,11 @@ describe('proxies', () => {
   });
 
   it('are left out for hosts in NO_PROXY', async () => {
-    world.serve({ '*/': body('hello') });
-    const env = { ...world.context().env, NO_PROXY: 'example.com' };
-    await expect(
-      get('https://example.com/', { env, pace: { ...quickPace, attempts: 1 } }),
-    ).rejects.toThrow();
+    world.serve({});
+    const env = { ...world.context().env, NO_PROXY: 'invalid' };
+    const pace = { ...quickPace, attempts: 1 };
+    // RFC 6761 section 6.4: nothing under this name ever resolves.
+    await expect(get('https://example.invalid/', { env, pace })).rejects.toThrow();
     expect(world.proxy.requests).toEqual([]);
   });
 
@@ -324,6 +324,17 @@ describe('failures', () => {
       },
     });
     await expect(get('https://example.com/', {}, 1000)).rejects.toThrow(/larger than the 1000/);
+  });
+
+  it('include bodies that only trickle', async () => {
+    world.serve({
+      'example.com/': (_, response) => {
+        const timer = setInterval(() => response.write('x'), 20);
+        response.once('close', () => clearInterval(timer));
+      },
+    });
+    const pace = { ...quickPace, documentTimeout: 200 };
+    await expect(get('https://example.com/', { pace })).rejects.toThrow(/too slowly/);
   });
 
   it('do not include long pages that come with a redirect or an error', async () => {
