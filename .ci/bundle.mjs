@@ -14,6 +14,30 @@ const GRACE_MS = 600_000;
 const banner =
   "import{createRequire as __createRequire}from'node:module';const require=__createRequire(import.meta.url);";
 
+/**
+ * `await import('undici')` gives the named exports under Node, which looks for them in a CommonJS
+ * package; esbuild gives such a package a default export only. So each CommonJS package that is
+ * loaded on demand gets a module around it with the names that Node finds.
+ */
+const namedExports = {
+  name: 'named-exports',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(?!node:)[@a-z]/ }, async ({ kind, path }) => {
+      if (kind !== 'dynamic-import' || !('module.exports' in (await import(path))))
+        return undefined;
+      return { path, namespace: 'named-exports' };
+    });
+    onLoad({ filter: /.*/, namespace: 'named-exports' }, async ({ path }) => {
+      const names = Object.keys(await import(path)).filter((name) =>
+        /^[\p{L}_$][\w$]*$/u.test(name),
+      );
+      const own = names.filter((name) => name !== 'default').join(', ');
+      const contents = `import whole from '${path}'; export default whole; export const { ${own} } = whole;`;
+      return { contents, resolveDir: root };
+    });
+  },
+};
+
 const { outputFiles } = await build({
   absWorkingDir: root,
   entryPoints: { gantry: 'src/cli/main.ts', 'unpack-worker': 'src/store/unpack-worker.ts' },
@@ -27,6 +51,7 @@ const { outputFiles } = await build({
   minify: true,
   legalComments: 'none',
   banner: { js: banner },
+  plugins: [namedExports],
   write: false,
 }).catch(() => process.exit(1)); // esbuild has said what and where
 
