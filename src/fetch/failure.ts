@@ -45,7 +45,11 @@ export function transferFailure(url: URL, error: unknown, signal?: AbortSignal):
   if (signal?.aborted) {
     return new GantryError('interrupted', `${shownUrl(url)}: interrupted`, { cause: error });
   }
-  const code = codeOf(error) ?? '';
+  const code = codeOf(error);
+  if (code === undefined) {
+    // Whatever a connection throws has a code; what has none is our own mistake.
+    return new GantryError('internal', `${shownUrl(url)}: ${messageOf(error)}`, { cause: error });
+  }
   const why = words[code] ?? certificateFault(code, error) ?? messageOf(error);
   return new GantryError('network', `${shownUrl(url)}: ${why}`, { cause: error });
 }

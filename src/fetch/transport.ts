@@ -89,8 +89,9 @@ export class Transport {
       bodyTimeout: this.pace.bodyTimeout,
       signal: this.signal,
     };
+    const dispatcher = await this.#dispatcherFor(url);
     try {
-      return await exchange(await this.#dispatcherFor(url), request, receive);
+      return await exchange(dispatcher, request, receive);
     } catch (error) {
       throw transferFailure(url, error, this.signal);
     }
@@ -128,7 +129,8 @@ export class Transport {
 
   /** undici is loaded with the first request: a fetch the store can answer makes none. */
   async #openDispatcher(proxy: URL | undefined): Promise<Dispatcher> {
-    const { Agent, ProxyAgent } = await import('undici');
+    // CommonJS: `default` is the module itself, under Node and under every bundler.
+    const { default: undici } = await import('undici');
     const tls = {
       secureContext: this.#trustedAuthorities(),
       rejectUnauthorized: !this.#context.insecure.tls,
@@ -136,9 +138,12 @@ export class Transport {
     // HTTP/2's framing costs CPU and gains nothing for one large body.
     const shared = { allowH2: false, connectTimeout: this.pace.connectTimeout };
     if (proxy === undefined) {
-      return new Agent({ ...shared, connect: { ...tls, timeout: this.pace.connectTimeout } });
+      return new undici.Agent({
+        ...shared,
+        connect: { ...tls, timeout: this.pace.connectTimeout },
+      });
     }
-    return new ProxyAgent({ ...shared, uri: proxy.href, requestTls: tls, proxyTls: tls });
+    return new undici.ProxyAgent({ ...shared, uri: proxy.href, requestTls: tls, proxyTls: tls });
   }
 
   /** Made once: parsing the system's bundle for each connection would take longer than connecting. */
