@@ -4,32 +4,12 @@ import { GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
 import { checkSymlinkTarget } from './entry-name.ts';
 import { messageOf } from './failure.ts';
+import type { TarMember } from './tar-encoding.ts';
 
-/** One thing in the directory that becomes a root file system, as an archive wants it. */
-export interface SourceEntry {
+/** One thing in the directory that becomes a root file system, as an archive has it. */
+export interface SourceEntry extends TarMember {
   /** On disk. */
   readonly path: string;
-  /** In the archive: `rootfs/…`, with a slash at the end for directories. */
-  readonly name: string;
-  readonly type:
-    | 'file'
-    | 'link'
-    | 'symlink'
-    | 'directory'
-    | 'fifo'
-    | 'character-device'
-    | 'block-device';
-  /** A symbolic link's target, or the name in the archive a hard link means. */
-  readonly linkName: string;
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  readonly size: number;
-  readonly seconds: number;
-  readonly nanoseconds: number;
-  readonly deviceMajor: number;
-  readonly deviceMinor: number;
-  readonly xattrs: ReadonlyMap<string, Buffer>;
 }
 
 const billion = 1_000_000_000n;
@@ -81,20 +61,20 @@ function entryOf(
     xattrs: new Map<string, Buffer>(),
   };
   const first = stat.isDirectory() ? undefined : firstName(name, stat, firstNames);
-  if (first !== undefined) return { ...entry, type: 'link', linkName: first };
+  if (first !== undefined) return { ...entry, typeflag: '1', linkName: first };
   entry.xattrs = xattrsOf(path);
-  if (stat.isFile()) return { ...entry, type: 'file', size: Number(stat.size) };
-  if (stat.isDirectory()) return { ...entry, type: 'directory' };
-  if (stat.isFIFO()) return { ...entry, type: 'fifo' };
+  if (stat.isFile()) return { ...entry, typeflag: '0', size: Number(stat.size) };
+  if (stat.isDirectory()) return { ...entry, typeflag: '5' };
+  if (stat.isFIFO()) return { ...entry, typeflag: '6' };
   if (stat.isSymbolicLink()) {
     const linkName = readlinkSync(path);
     checkSymlinkTarget(path, inside, linkName);
-    return { ...entry, type: 'symlink', linkName };
+    return { ...entry, typeflag: '2', linkName };
   }
   return deviceOf(entry, stat);
 }
 
-function deviceOf(entry: Omit<SourceEntry, 'type'>, stat: BigIntStats): SourceEntry {
+function deviceOf(entry: Omit<SourceEntry, 'typeflag'>, stat: BigIntStats): SourceEntry {
   if (!stat.isCharacterDevice() && !stat.isBlockDevice()) {
     throw unpackable(entry.path, 'is a socket, which an image cannot hold');
   }
@@ -105,8 +85,8 @@ function deviceOf(entry: Omit<SourceEntry, 'type'>, stat: BigIntStats): SourceEn
   const { rdev } = stat;
   const deviceMajor = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn));
   const deviceMinor = Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn));
-  const type = stat.isCharacterDevice() ? 'character-device' : 'block-device';
-  return { ...entry, type, deviceMajor, deviceMinor };
+  const typeflag = stat.isCharacterDevice() ? '3' : '4';
+  return { ...entry, typeflag, deviceMajor, deviceMinor };
 }
 
 /** The name a file with several names came under before, if it did. */

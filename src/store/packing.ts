@@ -2,14 +2,13 @@ import { createHash } from 'node:crypto';
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import { pipeline } from 'node:stream/promises';
 import { createGzip, createZstdCompress, constants as zlib } from 'node:zlib';
-import { type Headers, type Pack, pack } from 'tar-stream';
 import { GantryError } from '../error.ts';
 import { type ImageId, imageIdOf } from '../image/digest.ts';
 import { parseImageManifest } from '../image/image-manifest.ts';
 import { writeOutputFile } from './export.ts';
 import { messageOf } from './failure.ts';
 import { type SourceEntry, walkSource } from './packing-source.ts';
-import { encodePaxRecord, xattrKey } from './pax.ts';
+import { encodeMember, endOfArchive, paddingAfter, type TarMember } from './tar-encoding.ts';
 
 /** What to make an App Container Image of. */
 export interface PackOptions {
@@ -24,9 +23,6 @@ export interface PackOptions {
 }
 
 const chunkSize = 256 * 1024;
-/** What the six octal digits tar-stream writes for an owner can hold. */
-const maxOctalOwner = 0o777777;
-const maxOctalTime = 0o77777777777;
 
 /**
  * Makes an App Container Image (appc spec/aci.md, Image Archives) and answers its ID. The same
@@ -35,23 +31,12 @@ const maxOctalTime = 0o77777777777;
  * Throws `invalid-manifest`, `usage` for what an image cannot hold, `store` when it cannot be written.
  */
 export async function packImage(options: PackOptions): Promise<ImageId> {
+  const { rootfs, output, compression, overwrite = false } = options;
   const manifest = readManifest(options.manifest);
   const hash = createHash('sha512');
-  await writeOutputFile(
-    options.output,
-    { overwrite: options.overwrite === true },
-    async (write) => {
-      const archive = pack();
-      const digested = async function* (): AsyncIterable<Uint8Array> {
-        for await (const piece of archive as AsyncIterable<Uint8Array>) {
-          hash.update(piece);
-          yield piece;
-        }
-      };
-      const written = compressed(digested(), options.compression, write);
-      await Promise.all([written, addAll(archive, manifest, options.rootfs)]);
-    },
-  );
+  await writeOutputFile(output, { overwrite }, async (write) => {
+    await compressed(digested(archiveOf(manifest, rootfs), hash), compression, write);
+  });
   return imageIdOf(hash.digest('hex'));
 }
 
@@ -68,92 +53,35 @@ function readManifest(path: string): Buffer {
   return bytes;
 }
 
-async function compressed(
-  source: AsyncIterable<Uint8Array>,
-  compression: PackOptions['compression'],
-  write: (piece: Uint8Array) => void,
-): Promise<void> {
-  const consume = async (pieces: AsyncIterable<Uint8Array>): Promise<void> => {
-    for await (const piece of pieces) write(piece);
-  };
-  if (compression === 'none') {
-    await consume(source);
-  } else if (compression === 'gzip') {
-    await pipeline(source, createGzip({ chunkSize, level: 9 }), consume);
-  } else {
-    const params = { [zlib.ZSTD_c_compressionLevel]: 12, [zlib.ZSTD_c_checksumFlag]: 1 };
-    await pipeline(source, createZstdCompress({ chunkSize, params }), consume);
+function* archiveOf(manifest: Buffer, rootfs: string): Iterable<Buffer> {
+  yield encodeMember({ ...manifestMember, size: manifest.length });
+  yield manifest;
+  yield paddingAfter(manifest.length);
+  for (const entry of walkSource(rootfs)) {
+    yield encodeMember(entry);
+    yield* contentOf(entry);
+    yield paddingAfter(entry.size);
   }
+  yield endOfArchive;
 }
 
-async function addAll(archive: Pack, manifest: Buffer, rootfs: string): Promise<void> {
-  try {
-    await addMember(
-      archive,
-      { name: 'manifest', mode: 0o644, mtime: new Date(0), uid: 0, gid: 0 },
-      [manifest],
-    );
-    for (const entry of walkSource(rootfs)) await addEntry(archive, entry);
-    archive.finalize();
-  } catch (error) {
-    archive.destroy(error instanceof Error ? error : new Error(messageOf(error)));
-    throw error;
-  }
-}
-
-async function addEntry(archive: Pack, entry: SourceEntry): Promise<void> {
-  const records = paxRecords(entry);
-  const extended = (key: string): boolean => records.some(([name]) => name === key);
-  if (records.length > 0) {
-    const body = Buffer.concat(records.map(([key, value]) => encodePaxRecord(key, value)));
-    await addMember(archive, { name: 'PaxHeaders/entry', type: 'pax-header', mtime: new Date(0) }, [
-      body,
-    ]);
-  }
-  const header: Headers = {
-    name: extended('path') ? 'rootfs/long-name' : entry.name,
-    type: entry.type,
-    mode: entry.mode,
-    uid: Math.min(entry.uid, maxOctalOwner),
-    gid: Math.min(entry.gid, maxOctalOwner),
-    size: entry.size,
-    mtime: new Date(extended('mtime') ? 0 : entry.seconds * 1000),
-    devmajor: entry.deviceMajor,
-    devminor: entry.deviceMinor,
-  };
-  if (entry.linkName !== '') {
-    header.linkname = extended('linkpath') ? 'rootfs/long-name' : entry.linkName;
-  }
-  await addMember(archive, header, entry.type === 'file' ? contentOf(entry) : []);
-}
-
-/** What does not fit a ustar header goes into records before it, as bytes. */
-function paxRecords(entry: SourceEntry): [key: string, value: string | Uint8Array][] {
-  const records: [string, string | Uint8Array][] = [];
-  if (!fitsHeader(entry.name)) records.push(['path', entry.name]);
-  if (!fitsHeader(entry.linkName)) records.push(['linkpath', entry.linkName]);
-  if (entry.uid > maxOctalOwner) records.push(['uid', String(entry.uid)]);
-  if (entry.gid > maxOctalOwner) records.push(['gid', String(entry.gid)]);
-  if (entry.nanoseconds !== 0 || entry.seconds < 0 || entry.seconds > maxOctalTime) {
-    records.push(['mtime', decimalTime(entry.seconds, entry.nanoseconds)]);
-  }
-  for (const [name, value] of entry.xattrs) records.push([xattrKey(name), value]);
-  return records;
-}
-
-function fitsHeader(name: string): boolean {
-  return Buffer.byteLength(name) === name.length && name.length <= 100;
-}
-
-function decimalTime(seconds: number, nanoseconds: number): string {
-  const negative = seconds < 0;
-  const whole = negative && nanoseconds > 0 ? -seconds - 1 : Math.abs(seconds);
-  const fraction = negative && nanoseconds > 0 ? 1_000_000_000 - nanoseconds : nanoseconds;
-  const decimals = fraction === 0 ? '' : `.${String(fraction).padStart(9, '0')}`;
-  return `${negative ? '-' : ''}${whole}${decimals}`;
-}
+const manifestMember: TarMember = {
+  typeflag: '0',
+  name: 'manifest',
+  linkName: '',
+  mode: 0o644,
+  uid: 0,
+  gid: 0,
+  size: 0,
+  seconds: 0,
+  nanoseconds: 0,
+  deviceMajor: 0,
+  deviceMinor: 0,
+  xattrs: new Map(),
+};
 
 function* contentOf(entry: SourceEntry): Iterable<Buffer> {
+  if (entry.size === 0) return;
   const fd = openSync(entry.path, 'r');
   try {
     for (let rest = entry.size; rest > 0; ) {
@@ -170,26 +98,31 @@ function* contentOf(entry: SourceEntry): Iterable<Buffer> {
   }
 }
 
-/** One member, its content handed over no faster than the archive is read. */
-async function addMember(archive: Pack, header: Headers, content: Iterable<Buffer>): Promise<void> {
-  if (header.type === 'pax-header' || header.name === 'manifest') {
-    // tar-stream takes a body for these only whole.
-    const body = Buffer.concat([...content]);
-    await new Promise<void>((resolve, reject) => {
-      archive.entry(header, body, (error) => (error ? reject(error) : resolve()));
-    });
+function* digested(
+  pieces: Iterable<Buffer>,
+  hash: { update(piece: Buffer): unknown },
+): Iterable<Buffer> {
+  for (const piece of pieces) {
+    hash.update(piece);
+    if (piece.length > 0) yield piece;
+  }
+}
+
+async function compressed(
+  source: Iterable<Buffer>,
+  compression: PackOptions['compression'],
+  write: (piece: Uint8Array) => void,
+): Promise<void> {
+  if (compression === 'none') {
+    for (const piece of source) write(piece);
     return;
   }
-  await new Promise<void>((resolve, reject) => {
-    const entry = archive.entry(header, (error) => (error ? reject(error) : resolve()));
-    if (header.type !== 'file') return;
-    const feed = async (): Promise<void> => {
-      for (const piece of content) {
-        if (entry.write(piece)) continue;
-        await new Promise((drained) => entry.once('drain', drained));
-      }
-      entry.end();
-    };
-    feed().catch(reject);
+  const params = { [zlib.ZSTD_c_compressionLevel]: 12, [zlib.ZSTD_c_checksumFlag]: 1 };
+  const engine =
+    compression === 'gzip'
+      ? createGzip({ chunkSize, level: 9 })
+      : createZstdCompress({ chunkSize, params });
+  await pipeline(source, engine, async (pieces: AsyncIterable<Uint8Array>) => {
+    for await (const piece of pieces) write(piece);
   });
 }
