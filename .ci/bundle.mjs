@@ -53,7 +53,11 @@ const { outputFiles } = await build({
   banner: { js: banner },
   plugins: [namedExports],
   write: false,
-}).catch(() => process.exit(1)); // esbuild has said what and where
+  logLevel: 'silent',
+}).catch((error) => {
+  console.error(error.message);
+  process.exit(1);
+});
 
 /** Puts one file in place whole: a process that starts meanwhile reads the old or the new. */
 function replace(path, contents) {
