@@ -1,6 +1,7 @@
 // Bundles the command line and the unpacking worker into dist/, one file per part that is loaded on
 // demand, so that a command reads only what it uses.
 import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { isBuiltin } from 'node:module';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
@@ -22,7 +23,7 @@ const banner =
 const namedExports = {
   name: 'named-exports',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?!node:)[@a-z]/ }, async ({ kind, path }) => {
+    onResolve({ filter: /^[@a-z]/ }, async ({ kind, path }) => {
       if (kind !== 'dynamic-import' || !('module.exports' in (await import(path))))
         return undefined;
       return { path, namespace: 'named-exports' };
