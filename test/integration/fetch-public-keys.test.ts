@@ -49,7 +49,10 @@ describe('public keys', () => {
 
   it('over plain http are refused, whatever holds for images', async () => {
     const location = 'http://example.com/keys.gpg';
-    world.serve({ 'example.com/keys.gpg': body('KEY'), 'example.com/app': discoveryPage(location) });
+    world.serve({
+      'example.com/keys.gpg': body('KEY'),
+      'example.com/app': discoveryPage(location),
+    });
     const insecure = { ...secure, http: true, tls: true, image: true };
     const refusal = /plain http is refused.*--insecure-options=pubkey/;
     await expect(fetchKeys({ location }, { insecure })).rejects.toThrow(refusal);
