@@ -1,7 +1,6 @@
 // Bundles the command line and the unpacking worker into dist/, one file per part that is loaded on
 // demand, so that a command reads only what it uses.
 import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { isBuiltin } from 'node:module';
 import { basename, join } from 'node:path';
 import { build } from 'esbuild';
 
