@@ -73,6 +73,7 @@ static pid_t status_number(pid_t pid, const char *field)
 	char *line = strstr(content, field);
 	if (line == NULL)
 		return -1;
+	line++; /* past the line break that `field` begins with */
 	line[strcspn(line, "\n")] = '\0';
 	const char *number = strrchr(line, '\t');
 	return number != NULL ? (pid_t)strtol(number, NULL, 10) : -1;
