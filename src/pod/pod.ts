@@ -24,7 +24,8 @@ function makeDirectory(dataDir: string, uuid: string): void {
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw cannotCreate(path, error);
     try {
-      for (const phase of PHASES) {
+      // The embryos' last: where it is, all are.
+      for (const phase of [...PHASES].reverse()) {
         mkdirSync(phaseDirectory(dataDir, phase), { recursive: true, mode: 0o750 });
       }
       mkdirSync(path, 0o750);
