@@ -111,13 +111,13 @@ export async function runCommand({ words, environment }: Command): Promise<Endin
 }
 
 /** Waits for the end of a process and all its output; 128+n when signal n ended it. */
-export function exitCodeOf(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) =>
-      resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])),
-    );
-  });
+export async function exitCodeOf(child: ChildProcess): Promise<number> {
+  if (child.exitCode === null && child.signalCode === null) {
+    await new Promise((resolve, reject) => child.once('error', reject).once('close', resolve));
+  }
+  return (
+    child.exitCode ?? 128 + (child.signalCode === null ? 0 : constants.signals[child.signalCode])
+  );
 }
 
 function manifestOf(name: string, { exec, user = '0', group = '0' }: AppWishes): object {

@@ -38,7 +38,10 @@ export default class PlainReporter implements Reporter {
     const seconds = (module.diagnostic().duration / 1000).toFixed(1);
     const word = failed.length + suiteErrors.length > 0 ? 'FAIL' : 'ok  ';
     console.log(`${word} ${module.relativeModuleId}: ${counts.join(', ')} in ${seconds} s`);
-    for (const test of skipped) console.log(`     skipped: ${test.fullName}: ${reasonOf(test)}`);
+    const narrowed = this.#vitest?.config.testNamePattern !== undefined;
+    for (const test of narrowed ? [] : skipped) {
+      console.log(`     skipped: ${test.fullName}: ${reasonOf(test)}`);
+    }
     for (const test of failed) this.#explain(test.fullName, test.result().errors ?? []);
     if (suiteErrors.length > 0) this.#explain('outside of any test', suiteErrors);
   }
