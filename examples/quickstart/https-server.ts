@@ -42,9 +42,16 @@ export function startHttpServer(handler: Handler): Promise<LocalServer> {
  * same way (port 80 unless named); every other host is answered 403.
  *
  * @param routes `host:port` to a port of 127.0.0.1
+ * @param identity shown to clients that reach the proxy itself by https
  */
-export async function startProxy(routes: ReadonlyMap<string, number>): Promise<LocalServer> {
-  const server = createHttpServer();
+export async function startProxy(
+  routes: ReadonlyMap<string, number>,
+  identity?: Identity,
+): Promise<LocalServer> {
+  const server =
+    identity === undefined
+      ? createHttpServer()
+      : createHttpsServer({ cert: identity.certificate, key: identity.key });
   const proxy = await listen(server, (request, response) => forward(routes, request, response));
   const tunnels = new Set<Socket>();
   server.on('connect', (request: IncomingMessage, client: Socket, head: Buffer) => {

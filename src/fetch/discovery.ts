@@ -40,7 +40,8 @@ export class Discovery {
         .filter((endpoint) => endpoint !== undefined);
       if (endpoints.length > 0) return this.#allowed(name, endpoints);
       if (templates.length > 0) {
-        attempts.push(`no label for a variable of ${templates.map((tag) => tag.value).join(', ')}`);
+        const unfilled = templates.map((tag) => tag.value).join(', ');
+        this.#note(attempts, `no label for a variable of ${unfilled}`);
       }
     }
     const simple = renderEndpoint(simpleTemplate, name, values);
@@ -66,24 +67,26 @@ export class Discovery {
     throw failure(prefix, attempts);
   }
 
-  /** The pages of the name and of its parents, nearest first; those that cannot be had are noted. */
+  /** The pages of the name and of its parents, nearest first; those that are no use are noted. */
   async *#pages(name: string, tag: string, attempts: string[]): AsyncGenerator<DiscoveryPage> {
     const components = name.split('/');
     for (let length = components.length; length > 0; length--) {
       const path = components.slice(0, length).join('/');
       try {
         yield await this.#fetchPage(path);
-        attempts.push(`no usable meta tag '${tag}' on ${path}`);
+        this.#note(attempts, `meta tag '${tag}' not found on ${path}`);
       } catch (error) {
         if (!(error instanceof GantryError) || error.code !== 'network') throw error;
-        attempts.push(error.message);
+        this.#note(attempts, error.message);
         // Every page is on the same host, so one that cannot be reached ends the walk.
         if (isConnectionFailure(error)) throw failure(name, attempts, error);
-      } finally {
-        const last = attempts.at(-1);
-        if (last !== undefined) this.#context.report.debug(`image: ${last}`);
       }
     }
+  }
+
+  #note(attempts: string[], attempt: string): void {
+    attempts.push(attempt);
+    this.#context.report.debug(`image: ${attempt}`);
   }
 
   /** The page over https; over http only where that is allowed and https gave none. */

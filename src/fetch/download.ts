@@ -130,6 +130,8 @@ class DownloadSession {
     const begun = this.#received > 0 ? this.#forget() : undefined;
     this.#begin(head);
     if (begun === undefined) return { sink: this.#write };
+    // The sink or #attempt tells what goes wrong with it, unless the connection failed before.
+    begun.catch(() => {});
     let ready: Promise<void> | undefined = begun;
     const sink: BodySink = (chunk) => {
       if (ready === undefined) return this.#write(chunk);

@@ -6,8 +6,8 @@ import type { FetchContext } from './context.ts';
 import { pause } from './pace.ts';
 
 /** A lock nobody renewed for this long belonged to a process that died. */
-const STALE_AFTER = 30_000;
-const RENEWED_EVERY = 5_000;
+const STALE_AFTER = 10_000;
+const RENEWED_EVERY = 2_000;
 const ASKED_EVERY = 200;
 
 /** The right to fetch from one URL, while others who want the same wait. */

@@ -70,6 +70,18 @@ describe('meta discovery of images', () => {
     expect(world.places).toEqual(['example.com/team/app', 'example.com/team', 'example.com/']);
   });
 
+  it('says once what it did not find, and where', async () => {
+    world.serve({
+      'example.com/team': page(),
+      'example.com/': page(['ac-discovery', `example.com ${template}`]),
+    });
+    await endpoints('example.com/team/app');
+    expect(world.report.lines).toEqual([
+      'image: https://example.com/team/app?ac-discovery=1: bad HTTP status code: 404',
+      "image: meta tag 'ac-discovery' not found on example.com/team",
+    ]);
+  });
+
   it('walks on past tags for another prefix', async () => {
     world.serve({
       'example.com/team/app': page(['ac-discovery', `example.com/te ${template}`]),
@@ -237,7 +249,7 @@ describe('discovery of public keys', () => {
   it('fails where no page knows any', async () => {
     world.serve({ 'example.com/': page() });
     await expect(keys('example.com/team')).rejects.toThrow(
-      /^discovery failed for "example.com\/team": .*404.*'ac-discovery-pubkeys' on example.com$/,
+      /^discovery failed for "example.com\/team": .*404.*'ac-discovery-pubkeys' not found on example.com$/,
     );
   });
 });

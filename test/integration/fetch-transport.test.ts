@@ -4,7 +4,11 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createAuthority } from '../../examples/quickstart/certificates.ts';
-import { startHttpsServer } from '../../examples/quickstart/https-server.ts';
+import {
+  type LocalServer,
+  startHttpsServer,
+  startProxy,
+} from '../../examples/quickstart/https-server.ts';
 import { secure } from '../../src/config/insecure.ts';
 import { GantryError } from '../../src/error.ts';
 import type { TransportContext } from '../../src/fetch/context.ts';
@@ -108,6 +112,25 @@ describe('proxies', () => {
     const answer = await get('http://example.com/', { insecure: { ...secure, http: true } });
     expect(answer.text).toBe('hello');
     expect(world.proxy.requests).toEqual(['GET http://example.com/']);
+  });
+
+  it('may themselves be reached by https, under a certificate that is checked', async () => {
+    world.serve({ 'example.com/': body('hello') });
+    const routes = new Map([['example.com:443', world.server.port]]);
+    const identity = world.authority.issue(['localhost']);
+    const proxy = await startProxy(routes, identity);
+    const stranger = await startProxy(routes, createAuthority('Somebody').issue(['localhost']));
+    const through = ({ port }: LocalServer) =>
+      get('https://example.com/', {
+        env: { ...world.context().env, HTTPS_PROXY: `https://localhost:${port}` },
+      });
+    try {
+      expect((await through(proxy)).text).toBe('hello');
+      await expect(through(stranger)).rejects.toThrow(/certificate is not trusted/);
+    } finally {
+      await proxy.close();
+      await stranger.close();
+    }
   });
 
   it('are left out for hosts in NO_PROXY', async () => {
