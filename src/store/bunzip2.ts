@@ -38,7 +38,8 @@ class BlockDecoder {
 
   push(piece: Uint8Array): void {
     if (piece.length === 0) return;
-    this.#input.push(piece);
+    // The source may use a piece again once the next one is asked for.
+    this.#input.push(Buffer.from(piece));
     this.#received += piece.length;
     // The decoder cannot wait for input in the middle of a block: a whole one must be there.
     while (this.#available() > this.#blockSize + blockOverhead) this.#decode();

@@ -4,6 +4,7 @@ import { messageOf } from './failure.ts';
 
 export type Compression = 'gzip' | 'bzip2' | 'xz' | 'zstd' | 'none';
 
+/** A piece belongs to the source again as soon as the next one is asked for. */
 type Source = AsyncIterable<Uint8Array>;
 /** Takes decompressed bytes at once; what it throws ends the decompression. */
 type Sink = (piece: Buffer) => void;
@@ -85,25 +86,46 @@ async function throughZlib(
   source: Source,
   sink: Sink,
 ): Promise<void> {
-  const { pipeline } = await import('node:stream/promises');
-  let given = 0;
-  async function* counted(): Source {
-    for await (const piece of source) {
-      given += piece.length;
-      yield piece;
-    }
+  const feeding = feed(engine, source);
+  feeding.catch((error) => engine.destroy(error));
+  for await (const piece of engine as AsyncIterable<Buffer>) {
+    sink(piece);
+    discardOutput(piece);
   }
-  await pipeline(counted, engine, async (output: AsyncIterable<Buffer>) => {
-    for await (const piece of output) sink(piece);
-  });
   // zlib stops without complaint at zeros after the end, and zstd at anything.
+  const given = await feeding;
   if (engine.bytesWritten < given) throw damaged(compression, new Error('data after the end'));
+}
+
+/** One piece after the other, each taken in whole before the next is asked for. */
+async function feed(engine: Transform, source: Source): Promise<number> {
+  let given = 0;
+  for await (const piece of source) {
+    given += piece.length;
+    await new Promise<void>((resolve, reject) => {
+      engine.write(piece, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+  engine.end();
+  return given;
+}
+
+/**
+ * Gives back an output buffer that zlib has filled to its end, and so will not touch again. Left to
+ * the collector, tens of megabytes of them would pile up between two collections.
+ */
+function discardOutput(piece: Buffer): void {
+  const { buffer, byteOffset, length } = piece;
+  if (buffer instanceof ArrayBuffer && byteOffset + length === chunkSize) buffer.transfer(0);
 }
 
 async function unxz(source: Source, sink: Sink): Promise<void> {
   const { default: xz } = await import('xz-decompress');
   const { Readable: NodeReadable } = await import('node:stream');
-  const readable: Readable = NodeReadable.from(source, { objectMode: true, highWaterMark: 1 });
+  const readable: Readable = NodeReadable.from(copies(source), {
+    objectMode: true,
+    highWaterMark: 1,
+  });
   let failure: unknown;
   readable.on('error', (error) => {
     failure = error;
@@ -130,6 +152,10 @@ function xzReason(error: unknown): string {
   return number === undefined ? message : 'it is corrupt';
 }
 
+async function* copies(source: Source): Source {
+  for await (const piece of source) yield Buffer.from(piece);
+}
+
 /** The first bytes of a source, and all of it again. */
 async function peek(source: Source): Promise<{ start: Buffer; all: Source }> {
   const iterator = source[Symbol.asyncIterator]();
@@ -138,7 +164,7 @@ async function peek(source: Source): Promise<{ start: Buffer; all: Source }> {
   while (length < longestMagic) {
     const next = await iterator.next();
     if (next.done === true) break;
-    held.push(next.value);
+    held.push(Buffer.from(next.value));
     length += next.value.length;
   }
   async function* all(): Source {

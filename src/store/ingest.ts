@@ -13,10 +13,7 @@ import type { StoreLayout } from './layout.ts';
 import { pinImages } from './locks.ts';
 import type { Attestation, Ingest, StagedImage } from './staged-image.ts';
 import { Staging } from './staging.ts';
-import { UnpackThread } from './unpack-thread.ts';
-
-/** Network chunks are joined to pieces of this size: one write, digest and message for each. */
-const pieceSize = 256 * 1024;
+import { pieceSize, UnpackThread } from './unpack-thread.ts';
 
 type Blob = StagedImage['blob'];
 
@@ -35,7 +32,7 @@ class StagedIngest implements Ingest {
   readonly #staging: Staging;
   readonly #blob: BlobFile;
   readonly #unpacker: UnpackThread;
-  #piece = new Uint8Array(pieceSize);
+  #piece: Uint8Array<ArrayBuffer>;
   #filled = 0;
 
   constructor(layout: StoreLayout, index: ImageIndex, limits: UnpackLimits) {
@@ -44,6 +41,7 @@ class StagedIngest implements Ingest {
     this.#staging = Staging.open(layout.staging);
     this.#blob = new BlobFile(this.#staging.path('blob'));
     this.#unpacker = new UnpackThread(this.#staging.path('rootfs'), limits);
+    this.#piece = this.#unpacker.allocate();
   }
 
   write(chunk: Uint8Array): void | Promise<void> {
@@ -87,11 +85,12 @@ class StagedIngest implements Ingest {
   /** One piece to the blob, its digest, and the unpacking thread. */
   #passOn(): Promise<void> | undefined {
     const piece = this.#piece.subarray(0, this.#filled);
-    this.#piece = new Uint8Array(pieceSize);
     this.#filled = 0;
     try {
       this.#blob.write(piece);
-      return this.#unpacker.give(piece);
+      const wait = this.#unpacker.give(piece);
+      this.#piece = this.#unpacker.allocate();
+      return wait;
     } catch (error) {
       throw storeFailure(this.#layout.dir, 'store the image', error);
     }

@@ -9,13 +9,13 @@ export interface UnpackOrder {
 
 /** To the thread: the next bytes as fetched, that they are over, or that nobody wants them. */
 export type ToUnpacker =
-  | { readonly kind: 'piece'; readonly piece: Uint8Array }
+  | { readonly kind: 'piece'; readonly piece: Uint8Array<ArrayBuffer> }
   | { readonly kind: 'end' }
   | { readonly kind: 'abort' };
 
-/** From the thread: a piece was taken, everything is on disk, or what went wrong. */
+/** From the thread: a piece was taken and its memory is free again, everything is on disk, or what went wrong. */
 export type FromUnpacker =
-  | { readonly kind: 'taken' }
+  | { readonly kind: 'taken'; readonly buffer: ArrayBuffer }
   | {
       readonly kind: 'unpacked';
       readonly sha512: string;

@@ -4,7 +4,10 @@ import type { UnpackLimits } from '../image/unpack-limits.ts';
 import type { UnpackedArchive } from './archive-unpacking.ts';
 import type { FromUnpacker, UnpackOrder } from './unpack-messages.ts';
 
-/** Pieces under way at once. With pieces of 256 kB that is 4 MB. */
+/** Network chunks are joined to pieces of this size: one write, digest and message for each. */
+export const pieceSize = 256 * 1024;
+
+/** Pieces under way at once: 4 MB. */
 const window = 16;
 
 /**
@@ -18,6 +21,8 @@ export class UnpackThread {
   readonly #worker: Worker;
   readonly #outcome: Promise<UnpackedArchive>;
   #underWay = 0;
+  /** Memory of pieces the thread is done with: used again, not left to the collector. */
+  readonly #free: ArrayBuffer[] = [];
   #exited = false;
   #failure: Error | undefined;
   #roomMade: (() => void) | undefined;
@@ -36,7 +41,7 @@ export class UnpackThread {
       };
       this.#worker.on('message', (message: FromUnpacker) => {
         this.#watch();
-        if (message.kind === 'taken') this.#taken();
+        if (message.kind === 'taken') this.#taken(message.buffer);
         else if (message.kind === 'failed') fail(failureOf(message));
         else resolve(message);
       });
@@ -54,8 +59,13 @@ export class UnpackThread {
     this.#outcome.catch(() => {});
   }
 
+  /** Memory for the next piece, `pieceSize` bytes. */
+  allocate(): Uint8Array<ArrayBuffer> {
+    return new Uint8Array(this.#free.pop() ?? new ArrayBuffer(pieceSize));
+  }
+
   /**
-   * Hands over a piece; its memory goes to the thread. Await the answer, if any: there is room again.
+   * Hands over a piece from `allocate`; its memory goes to the thread. Await the answer, if any: there is room again.
    * Throws what went wrong so far.
    */
   give(piece: Uint8Array<ArrayBuffer>): Promise<void> | undefined {
@@ -91,7 +101,8 @@ export class UnpackThread {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #taken(): void {
+  #taken(buffer: ArrayBuffer): void {
+    this.#free.push(buffer);
     this.#underWay -= 1;
     if (this.#underWay < window / 2) this.#settle();
   }

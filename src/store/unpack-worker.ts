@@ -31,7 +31,8 @@ async function* arriving(): AsyncIterable<Uint8Array> {
       });
     } else if (message.kind === 'piece') {
       yield message.piece;
-      answer({ kind: 'taken' });
+      const { buffer } = message.piece;
+      port?.postMessage({ kind: 'taken', buffer } satisfies FromUnpacker, [buffer]);
     } else if (message.kind === 'end') {
       return;
     } else {
