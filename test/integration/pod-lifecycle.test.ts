@@ -302,6 +302,8 @@ describe('a crash while a pod is prepared', () => {
       const seen = new Set<string>();
       let after = 0;
       for (; after < 80; after++) {
+        // As on first use, when the directories of the phases are yet to be made.
+        rmSync(join(world.dataDir, 'pods'), { recursive: true, force: true });
         const { code } = await runChild(world, 'crash', { after, request });
         if (code === 0) break;
         for (const directory of directories(world)) {
