@@ -19,6 +19,7 @@ import { LayerTree } from '../isolation/layer-tree.ts';
 import { defaultHostname, parseHostname } from '../network/hostname.ts';
 import { settleApp } from '../stage1/app.ts';
 import { compilePlan } from '../stage1/compile.ts';
+import { withTerminal } from '../stage1/environment.ts';
 import { openFlavour } from '../stage1/flavour.ts';
 import { encodePlan } from '../stage1/plan.ts';
 import type { AppSettings, PodSettings } from '../stage1/settings.ts';
@@ -36,7 +37,6 @@ import { emptyVolumes } from './volumes.ts';
 
 /** Seconds an orderly stop waits between TERM and KILL. */
 const GRACE_SECONDS = 10;
-const TERMINAL = 'xterm';
 
 /** An app with the directories its root file system comes from. */
 interface LayeredApp extends NamedApp {
@@ -168,10 +168,10 @@ function settleLayeredApp(
   const rootfs = rootfsOf(pod.dir, layers, request.overlay);
   const { settings, warnings } = settleApp(spec, new LayerTree(layers), rootfs, {
     allCapabilities: request.insecure.capabilities,
-    terminal: request.interactive ? (process.env['TERM'] ?? TERMINAL) : undefined,
   });
   for (const warning of warnings) context.report.warn(warning);
-  return settings;
+  if (!request.interactive) return settings;
+  return { ...settings, environment: withTerminal(settings.environment, process.env['TERM']) };
 }
 
 async function makeDirectories(

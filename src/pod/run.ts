@@ -3,8 +3,10 @@ import { GantryError } from '../error.ts';
 import { parseHostname } from '../network/hostname.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import { compilePlan } from '../stage1/compile.ts';
+import { withTerminal } from '../stage1/environment.ts';
 import { becomeSupervisor } from '../stage1/launch.ts';
 import { encodePlan } from '../stage1/plan.ts';
+import type { PodSettings } from '../stage1/settings.ts';
 import type { Pod } from './pod.ts';
 import { readRecord } from './record.ts';
 
@@ -52,22 +54,34 @@ function changesPlan({ interactive, network, hostname }: StartOptions): boolean 
   return interactive !== undefined || network !== undefined || hostname !== undefined;
 }
 
-function recompile(pod: Pod, { interactive, network, hostname }: StartOptions): void {
+/** Compiles the plan anew from what was decided when the pod was prepared, and what is now. */
+function recompile(pod: Pod, options: StartOptions): void {
   const record = readRecord(pod);
   if (record === undefined) {
     throw new GantryError('launch', `pod "${pod.uuid}" has no readable record: prepare it anew`);
   }
-  const { settings } = record;
+  const bytes = encodePlan(compilePlan(changedSettings(record.settings, options)));
+  // Beside its place and renamed: a crash leaves the pod prepared, with one plan or the other.
+  writeFileSync(pod.file('plan.new'), bytes, { mode: 0o600, flush: true });
+  renameSync(pod.file('plan.new'), pod.file('plan'));
+}
+
+function changedSettings(settings: PodSettings, options: StartOptions): PodSettings {
+  const { interactive = settings.interactive, hostname, environment = process.env } = options;
   if (interactive && settings.apps.length > 1) {
     throw new GantryError('usage', 'interactive option only supports pods with one app');
   }
-  const plan = compilePlan({
+  const terminal = environment['TERM'];
+  return {
     ...settings,
-    interactive: interactive ?? settings.interactive,
-    network: network ?? settings.network,
+    interactive,
+    network: options.network ?? settings.network,
     hostname: hostname === undefined ? settings.hostname : parseHostname(hostname),
-  });
-  // Beside its place and renamed: a crash leaves the pod prepared, with one plan or the other.
-  writeFileSync(pod.file('plan.new'), encodePlan(plan), { mode: 0o600, flush: true });
-  renameSync(pod.file('plan.new'), pod.file('plan'));
+    apps: interactive
+      ? settings.apps.map((app) => ({
+          ...app,
+          environment: withTerminal(app.environment, terminal),
+        }))
+      : settings.apps,
+  };
 }

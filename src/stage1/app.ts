@@ -13,8 +13,6 @@ import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './s
 export interface AppChoices {
   /** `--insecure-options=capabilities`. */
   readonly allCapabilities: boolean;
-  /** TERM, when the app runs on a terminal. */
-  readonly terminal: string | undefined;
 }
 
 /** An app as it will run, and what the operator should hear about it. */
@@ -41,7 +39,7 @@ export function settleApp(
   refuseEventHandlers(spec, where);
   const isolators = readIsolators(spec.isolators);
   const credentials = resolveUser(spec, tree, where);
-  const environment = appEnvironment(spec, credentials, choices.terminal);
+  const environment = appEnvironment(spec, credentials);
   const mounts = volumeMounts(spec.mountPoints, tree, where);
   requireWorkingDirectory(spec.workingDirectory, mounts, tree, where);
   const path = environment.find(([name]) => name === 'PATH')?.[1] ?? '';

@@ -20,12 +20,17 @@ type Line = Step | readonly ['section', ...string[]];
 const MAGIC = 'gantry-plan\x001\0';
 /** The launcher reads no more (specs/launch-plan.md, Form). */
 const MAX_BYTES = 1024 * 1024;
+const MAX_APPS = 64;
 
 /**
  * The bytes of the file `plan`.
- * @throws GantryError `launch` where a word holds a NUL, or the launcher would refuse the size
+ * @throws GantryError `launch` where a word holds a NUL, or the launcher would refuse the size or
+ *   the number of apps
  */
 export function encodePlan(plan: Plan): Buffer {
+  if (plan.apps.length > MAX_APPS) {
+    throw new GantryError('launch', `a pod has at most ${MAX_APPS} apps, not ${plan.apps.length}`);
+  }
   let text = MAGIC;
   for (const [word, ...words] of lines(plan)) {
     text += `${word}\0${words.length}\0`;

@@ -1,5 +1,6 @@
 import type { Credentials } from '../isolation/users.ts';
 import type { NetworkMode } from '../network/namespace.ts';
+import type { Variable } from './environment.ts';
 
 /**
  * Everything decided about a pod, as plain JSON: what a launch plan is compiled from, without a look
@@ -33,7 +34,7 @@ export interface AppSettings {
   readonly credentials: Credentials;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
-  readonly environment: readonly (readonly [name: string, value: string])[];
+  readonly environment: readonly Variable[];
   readonly workingDirectory: string;
   readonly mounts: readonly VolumeMount[];
   /** Which of the files a pod brings the image lacks. */
