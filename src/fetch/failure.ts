@@ -36,12 +36,20 @@ const words: Readonly<Record<string, string>> = {
   UND_ERR_SOCKET: 'the connection was closed before the whole body came',
 };
 
+/** The request that failed. */
+export interface FailedRequest {
+  readonly url: URL;
+  readonly proxy: URL | undefined;
+  readonly signal: AbortSignal | undefined;
+}
+
 /**
  * What went wrong between us and a server as an error for the operator. One that already is for the
  * operator, such as what a full store says of the bytes written to it, passes through.
  */
-export function transferFailure(url: URL, error: unknown, signal?: AbortSignal): GantryError {
+export function transferFailure(request: FailedRequest, error: unknown): GantryError {
   if (error instanceof GantryError) return error;
+  const { url, proxy, signal } = request;
   if (signal?.aborted) {
     return new GantryError('interrupted', `${shownUrl(url)}: interrupted`, { cause: error });
   }
@@ -50,8 +58,9 @@ export function transferFailure(url: URL, error: unknown, signal?: AbortSignal):
     // Whatever a connection throws has a code; what has none is our own mistake.
     return new GantryError('internal', `${shownUrl(url)}: ${messageOf(error)}`, { cause: error });
   }
-  const why = words[code] ?? certificateFault(code, error) ?? messageOf(error);
-  return new GantryError('network', `${shownUrl(url)}: ${why}`, { cause: error });
+  const why = words[code] ?? proxyFault(error) ?? certificateFault(code, error) ?? messageOf(error);
+  const via = proxy === undefined ? '' : `through the proxy ${proxy.host}: `;
+  return new GantryError('network', `${shownUrl(url)}: ${via}${why}`, { cause: error });
 }
 
 /** Whether the connection, not the answer, failed, so that the same request may succeed later. */
@@ -80,6 +89,13 @@ function adviceFor(status: number, url: URL): string {
   if (status === 401) return `: put credentials for ${url.host} into auth.d`;
   if (status === 403) return `: ${url.host} refuses these credentials, or none`;
   return '';
+}
+
+/** undici tells a proxy's refusal by words only. */
+function proxyFault(error: unknown): string | undefined {
+  const [, status] = /^Proxy .*\((\d{3})\)/.exec(messageOf(error)) ?? [];
+  if (status === '407') return 'it wants a user and password: put them into the URL of HTTPS_PROXY';
+  return status === undefined ? undefined : `it refuses, with status ${status}`;
 }
 
 function certificateFault(code: string, error: unknown): string | undefined {

@@ -89,11 +89,12 @@ export class Transport {
       bodyTimeout: this.pace.bodyTimeout,
       signal: this.signal,
     };
-    const dispatcher = await this.#dispatcherFor(url);
+    const proxy = proxyFor(url, this.#context.env);
+    const dispatcher = await this.#dispatcherFor(proxy);
     try {
       return await exchange(dispatcher, request, receive);
     } catch (error) {
-      throw transferFailure(url, error, this.signal);
+      throw transferFailure({ url, proxy, signal: this.signal }, error);
     }
   }
 
@@ -119,8 +120,7 @@ export class Transport {
     }
   }
 
-  async #dispatcherFor(url: URL): Promise<Dispatcher> {
-    const proxy = proxyFor(url, this.#context.env);
+  async #dispatcherFor(proxy: URL | undefined): Promise<Dispatcher> {
     const key = proxy?.href ?? '';
     const open = this.#dispatchers.get(key) ?? (await this.#openDispatcher(proxy));
     this.#dispatchers.set(key, open);

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -148,8 +149,31 @@ describe('proxies', () => {
     const env = { ...world.context().env, HTTPS_PROXY };
     const error = await get('https://unknown.example.org/', { env }).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(GantryError);
-    expect(String(error)).toMatch(/403/);
+    expect(String(error)).toMatch(/through the proxy 127.0.0.1:\d+: it refuses, with status 403/);
     expect(String(error)).not.toMatch(/hidden/);
+  });
+
+  it('are shown the user and password of their URL, and asked for if they want some', async () => {
+    const shown: (string | undefined)[] = [];
+    const picky = createHttpServer();
+    picky.on('connect', ({ headers }, socket) => {
+      shown.push(headers['proxy-authorization']);
+      socket.end('HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n');
+    });
+    picky.listen(0, '127.0.0.1');
+    await once(picky, 'listening');
+    const { port } = picky.address() as { port: number };
+    const env = { HTTPS_PROXY: `http://me:hidden@127.0.0.1:${port}` };
+    await expect(get('https://example.com/', { env })).rejects.toThrow(/wants a user and password/);
+    expect(shown).toEqual([`Basic ${Buffer.from('me:hidden').toString('base64')}`]);
+    picky.close();
+  });
+
+  it('that cannot be reached are named', async () => {
+    const env = { HTTPS_PROXY: 'http://127.0.0.1:1' };
+    await expect(get('https://example.com/', { env })).rejects.toThrow(
+      'https://example.com/: through the proxy 127.0.0.1:1: connection refused',
+    );
   });
 });
 
