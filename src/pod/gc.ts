@@ -95,9 +95,12 @@ class Collection {
   }
 }
 
-/** Seconds since the pod came into its phase: a rename sets the change time of what it moves. */
+/**
+ * Seconds since the pod came into its phase: a rename sets the change time of what it moves. Never
+ * negative, though the clock may have been set back.
+ */
 function age(pod: Pod): number {
-  return Date.now() / 1000 - fstatSync(pod.fd).ctimeMs / 1000;
+  return Math.max(0, (Date.now() - fstatSync(pod.fd).ctimeMs) / 1000);
 }
 
 /** As Go writes a duration, which is what rkt prints: 30m0s. */
