@@ -1,4 +1,3 @@
-#!/usr/bin/env node
 import { enableCompileCache } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -9,5 +8,6 @@ enableCompileCache({
   portable: true,
 });
 
-const { main } = await import('./program.ts');
-process.exitCode = await main(process.argv.slice(2));
+import('./program.ts').then(async ({ main }) => {
+  process.exitCode = await main(process.argv.slice(2));
+});

@@ -20,6 +20,8 @@ export interface OpenPgpProvenance {
   keyPath: string;
   /** SHA-256, in hex, of that file's bytes. */
   keyDigest: string;
+  /** What `TrustedKey.stamp` said then: while it says so still, the digest need not be taken. */
+  keyStamp: string;
 }
 
 /** Nobody vouched; the operator said not to ask. */

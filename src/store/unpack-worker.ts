@@ -57,10 +57,10 @@ async function unpack({ directory, limits }: UnpackOrder): Promise<FromUnpacker>
   return { kind: 'unpacked', sha512, size, manifest, deviceNodes };
 }
 
-try {
-  answer(await unpack(workerData as UnpackOrder));
-} catch (error) {
-  const code = error instanceof GantryError ? error.code : undefined;
-  answer({ kind: 'failed', code, errno: errnoOf(error), message: messageOf(error) });
-}
-port.close();
+unpack(workerData as UnpackOrder)
+  .catch((error: unknown): FromUnpacker => {
+    const code = error instanceof GantryError ? error.code : undefined;
+    return { kind: 'failed', code, errno: errnoOf(error), message: messageOf(error) };
+  })
+  .then(answer)
+  .finally(() => port.close());

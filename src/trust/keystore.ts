@@ -28,6 +28,8 @@ export interface TrustedKey {
   readonly rule: TrustRule;
   /** Reads the file; throws GantryError `permission` or `bad-key`. */
   bytes(): Uint8Array;
+  /** Is another whenever the file may hold other bytes: device, inode, size, time of change. */
+  stamp(): string;
 }
 
 /** A directory key files may lie in, and what its keys are trusted for. */
@@ -203,7 +205,13 @@ function overrules(entry: Entry): (later: Entry) => boolean {
 
 function trustedKey(entry: Entry): TrustedKey {
   const { fingerprint, path, rule } = entry;
-  return { fingerprint, path, rule, bytes: () => readKeyFile(path) };
+  return { fingerprint, path, rule, bytes: () => readKeyFile(path), stamp: () => stampOf(path) };
+}
+
+/** The ctime is the kernel's: nobody can set it back after writing to the file. */
+function stampOf(path: string): string {
+  const { dev, ino, size, ctimeNs } = statSync(path, { bigint: true });
+  return `${dev}:${ino}:${size}:${ctimeNs}`;
 }
 
 /** A directory of the store, checked; undefined when there is none (a key file may have its name). */

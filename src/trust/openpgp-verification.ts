@@ -179,5 +179,6 @@ async function provenanceOf(
     rule: loaded.trusted.rule,
     keyPath: resolve(loaded.trusted.path),
     keyDigest: loaded.digest,
+    keyStamp: loaded.stamp,
   };
 }

@@ -30,6 +30,8 @@ export interface LoadedKey {
   readonly key: Key;
   /** SHA-256 of the file's bytes, hex: what the image record keeps. */
   readonly digest: string;
+  /** What the file's stamp was before it was read. */
+  readonly stamp: string;
 }
 
 /**
@@ -57,11 +59,15 @@ export async function readPublicKeys(bytes: Uint8Array): Promise<Key[]> {
  * @throws GantryError `bad-key` or `permission`, naming the path.
  */
 export async function loadTrustedKey(trusted: TrustedKey): Promise<LoadedKey> {
-  return await parseTrustedKey(trusted, trusted.bytes());
+  const stamp = trusted.stamp();
+  return { ...(await parseTrustedKey(trusted, trusted.bytes())), stamp };
 }
 
 /** As `loadTrustedKey`, of bytes already read. */
-export async function parseTrustedKey(trusted: TrustedKey, bytes: Uint8Array): Promise<LoadedKey> {
+export async function parseTrustedKey(
+  trusted: TrustedKey,
+  bytes: Uint8Array,
+): Promise<Omit<LoadedKey, 'stamp'>> {
   const key = await firstKey(trusted, bytes);
   const fingerprint = key.getFingerprint();
   if (fingerprint !== trusted.fingerprint) {
