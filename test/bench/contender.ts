@@ -46,7 +46,8 @@ export async function compete(
       }
     }
   } finally {
-    for (const contender of contenders) await contender.tearDown?.();
+    // All of them, and without hiding what made a round fail.
+    await Promise.allSettled(contenders.map((contender) => contender.tearDown?.()));
   }
   return contenders.map(({ name, note }, index) => summarize(name, note, measured[index] ?? []));
 }

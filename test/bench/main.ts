@@ -1,5 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { createInstallation } from '../support/installation.ts';
 import { figures, type Outcome } from './figures.ts';
@@ -62,8 +63,11 @@ async function measure(
   for (const name of chosen) {
     console.error(`measuring: ${name}`);
     const part = figures[name];
+    // Short names: podman wants a path of at most 50 characters for its run directory.
+    const place = join(directory, name);
+    mkdirSync(place);
     if (part !== undefined) {
-      outcomes.push(await part({ directory, gantry, stopwatch, rounds, root, reference }));
+      outcomes.push(await part({ directory: place, gantry, stopwatch, rounds, root, reference }));
     }
   }
   return {

@@ -25,7 +25,7 @@ export async function gantryResident(
   const uuids: string[] = [];
   try {
     for (let pod = 0; pod < count; pod++) {
-      const uuid = await gantry.call('prepare', '--net=none', reference, '--exec=/bin/pause');
+      const uuid = await gantry.call('prepare', reference, '--exec=/bin/pause');
       const [program, ...args] = gantry.command('run-prepared', uuid).words;
       running.push(spawn(program, args, { stdio: 'ignore' }));
       await gantry.call('status', '--wait-ready=10s', uuid);

@@ -30,7 +30,7 @@ export function gantryRunPrepared(gantry: Installation, reference: string): Cont
     note: 'prepared pod of the same image: no Node',
     programs: [],
     round: async () => {
-      const uuid = await gantry.call('prepare', '--net=none', reference);
+      const uuid = await gantry.call('prepare', reference);
       return [gantry.command('run-prepared', uuid)];
     },
     afterRound: async () => {
