@@ -10,6 +10,7 @@ import {
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { LOCK, RENAME, system } from '../system/binding.ts';
+import { newUuid } from '../system/uuid.ts';
 import { PHASES, type Phase, type PodState, stateOf } from './phase.ts';
 
 /** A reader asks for the state with a shared lock, for microseconds; an owner waits it out. */
@@ -195,11 +196,6 @@ export class Pod {
     system.flock(this.fd, LOCK.unlock);
     return false;
   }
-}
-
-/** From the kernel (random(4)): loading node:crypto for it would take a fifth of a pod's start. */
-function newUuid(): string {
-  return readFileSync('/proc/sys/kernel/random/uuid', 'ascii').trim();
 }
 
 function pause(milliseconds: number): void {

@@ -1,9 +1,9 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, constants, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import { RENAME, system } from '../system/binding.ts';
+import { newUuid } from '../system/uuid.ts';
 import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
 import type { ExportOptions } from './output.ts';
@@ -33,7 +33,7 @@ export async function writeOutputFile(
   produce: (write: (piece: Uint8Array) => void) => Promise<void>,
 ): Promise<void> {
   const directory = dirname(resolve(path));
-  const beside = join(directory, `.gantry-${randomBytes(8).toString('hex')}`);
+  const beside = join(directory, `.gantry-${newUuid()}`);
   try {
     const { O_WRONLY, O_CREAT, O_EXCL } = constants;
     const fd = openSync(beside, O_WRONLY | O_CREAT | O_EXCL, 0o644);

@@ -1,8 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf } from '../error.ts';
 import { LOCK, system } from '../system/binding.ts';
+import { newUuid } from '../system/uuid.ts';
 import { makeDirectory } from './durable.ts';
 
 /**
@@ -23,7 +23,7 @@ export class Staging {
   static open(parent: string, prefix = ''): Staging {
     makeDirectory(parent);
     for (;;) {
-      const dir = join(parent, prefix + randomBytes(8).toString('hex'));
+      const dir = join(parent, prefix + newUuid());
       mkdirSync(dir, { mode: 0o700 });
       const lock = tryLock(dir);
       if (lock !== undefined) return new Staging(dir, lock);

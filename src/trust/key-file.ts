@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   closeSync,
@@ -17,6 +16,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
+import { newUuid } from '../system/uuid.ts';
 
 /** More than any public key needs, however many people have certified it. */
 export const MAX_KEY_FILE_BYTES = 1 << 20;
@@ -99,7 +99,7 @@ function readBounded(fd: number, path: string): Buffer {
  */
 export function installKeyFile(base: string, path: string, content: string): void {
   const directory = dirname(path);
-  const temporary = join(directory, `.${basename(path)}.${randomBytes(6).toString('hex')}`);
+  const temporary = join(directory, `.${basename(path)}.${newUuid()}`);
   try {
     makeDirectories(base, directory);
     writeSynced(temporary, content);
