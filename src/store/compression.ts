@@ -1,4 +1,4 @@
-import type { Readable, Transform } from 'node:stream';
+import type { Transform } from 'node:stream';
 import { GantryError } from '../error.ts';
 import { messageOf } from './failure.ts';
 
@@ -42,21 +42,43 @@ export async function decompress(source: Source, sink: Sink): Promise<void> {
     for await (const piece of all) sink(asBuffer(piece));
     return;
   }
-  const outcome: { failure?: unknown } = {};
-  const guardedSink: Sink = (piece) => {
+  const ends = new GuardedEnds(all, sink);
+  try {
+    await engines[compression](ends.source(), ends.sink);
+  } catch (error) {
+    if (ends.failure !== undefined) throw ends.failure;
+    throw error instanceof GantryError ? error : damaged(compression, error);
+  }
+}
+
+/** The ends of a decompression, remembering what they throw: that is no fault of the data. */
+class GuardedEnds {
+  failure: unknown;
+  readonly #source: Source;
+  readonly #sink: Sink;
+
+  constructor(source: Source, sink: Sink) {
+    this.#source = source;
+    this.#sink = sink;
+  }
+
+  async *source(): Source {
     try {
-      sink(piece);
+      yield* this.#source;
     } catch (error) {
-      outcome.failure = error;
+      this.failure ??= error;
+      throw error;
+    }
+  }
+
+  readonly sink: Sink = (piece) => {
+    try {
+      this.#sink(piece);
+    } catch (error) {
+      this.failure ??= error;
       throw error;
     }
   };
-  try {
-    await engines[compression](all, guardedSink);
-  } catch (error) {
-    if ('failure' in outcome) throw outcome.failure;
-    throw error instanceof GantryError ? error : damaged(compression, error);
-  }
 }
 
 const engines: Readonly<
@@ -121,22 +143,18 @@ function discardOutput(piece: Buffer): void {
 
 async function unxz(source: Source, sink: Sink): Promise<void> {
   const { default: xz } = await import('xz-decompress');
-  const { Readable: NodeReadable } = await import('node:stream');
-  const readable: Readable = NodeReadable.from(copies(source), {
-    objectMode: true,
-    highWaterMark: 1,
-  });
-  let failure: unknown;
-  readable.on('error', (error) => {
-    failure = error;
+  const pieces = source[Symbol.asyncIterator]();
+  const input = new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const next = await pieces.next();
+      if (next.done === true) controller.close();
+      else controller.enqueue(Buffer.from(next.value));
+    },
   });
   try {
-    const input = NodeReadable.toWeb(readable) as ReadableStream<Uint8Array>;
     for await (const piece of new xz.XzReadableStream(input)) sink(asBuffer(piece));
   } catch (error) {
-    throw failure instanceof GantryError ? failure : new Error(xzReason(error), { cause: error });
-  } finally {
-    readable.destroy();
+    throw new Error(xzReason(error), { cause: error });
   }
 }
 
@@ -150,10 +168,6 @@ function xzReason(error: unknown): string {
     return 'it uses a filter or check that is not supported; pack it with plain xz';
   if (number === '8') return 'it is truncated, or there is data after its end';
   return number === undefined ? message : 'it is corrupt';
-}
-
-async function* copies(source: Source): Source {
-  for await (const piece of source) yield Buffer.from(piece);
 }
 
 /** The first bytes of a source, and all of it again. */
