@@ -25,12 +25,12 @@ export const CAPABILITY_ISOLATORS: readonly string[] = [RETAIN, REMOVE, REVOKE];
 
 /** The isolator that keeps only `names` (`--caps-retain`). */
 export function retainIsolator(names: readonly string[]): Isolator {
-  return { name: RETAIN, value: { set: [...names] } };
+  return { name: RETAIN, value: { set: upperCase(names) } };
 }
 
 /** The isolator that takes `names` from the default set (`--caps-remove`). */
 export function removeIsolator(names: readonly string[]): Isolator {
-  return { name: REMOVE, value: { set: [...names] } };
+  return { name: REMOVE, value: { set: upperCase(names) } };
 }
 
 /** Reads isolators (appc spec/ace.md, Isolators); of several with one name the last counts. */
@@ -46,4 +46,9 @@ export function readIsolators(isolators: readonly Isolator[]): IsolatorSettings 
     noNewPrivileges: lastIsolator(isolators, NO_NEW_PRIVILEGES)?.value === true,
     ignored: [...new Set(ignored)],
   };
+}
+
+/** The operator may type them in lower case; manifests have them in upper. */
+function upperCase(names: readonly string[]): string[] {
+  return names.map((name) => name.toUpperCase());
 }

@@ -2,6 +2,7 @@ import { GantryError } from '../error.ts';
 import { parseAppName, sanitizeAppName } from '../image/identifier.ts';
 import type { App } from '../image/image-manifest.ts';
 import type { Isolator } from '../image/isolator.ts';
+import { quote } from '../image/quotation.ts';
 import { CAPABILITY_ISOLATORS, removeIsolator, retainIsolator } from '../isolation/isolators.ts';
 import type { AppRequest, PodRequest } from './request.ts';
 
@@ -52,13 +53,17 @@ export function appSection(app: AppRequest, pod: PodRequest): App {
       `image ${app.record.name} has ${lacks} and --exec argument is not provided`,
     );
   }
+  const { workingDirectory = base.workingDirectory } = app;
+  if (!workingDirectory.startsWith('/')) {
+    throw new GantryError('usage', `--working-dir: ${quote(workingDirectory)} is no absolute path`);
+  }
   return {
     ...base,
     exec: [...exec, ...app.args],
     user: app.user ?? base.user,
     group: app.group ?? base.group,
     supplementaryGids: [...(app.supplementaryGids ?? base.supplementaryGids)],
-    workingDirectory: app.workingDirectory ?? base.workingDirectory,
+    workingDirectory,
     environment: environment(base, app, pod),
     isolators: isolators(base, app),
     userAnnotations: { ...(app.userAnnotations ?? base.userAnnotations) },
@@ -66,15 +71,23 @@ export function appSection(app: AppRequest, pod: PodRequest): App {
   };
 }
 
+/** appc spec/aci.md, `environment`. */
+const VARIABLE = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
+
 /** From the lowest rank to the highest, as rkt has it: inherited, image, app, every app. */
 function environment(base: App, app: AppRequest, pod: PodRequest): App['environment'] {
-  const variables = new Map([
-    ...(pod.inheritedEnvironment ?? []),
-    ...base.environment.map(({ name, value }) => [name, value] as const),
-    ...(app.environment ?? []),
-    ...(pod.setEnvironment ?? []),
-  ]);
-  return [...variables].map(([name, value]) => ({ name, value }));
+  // Shells export names of their own making, such as BASH_FUNC_x%%: those are not passed on.
+  const inherited = [...(pod.inheritedEnvironment ?? [])].filter(([name]) => VARIABLE.test(name));
+  const asked = [...(app.environment ?? []), ...(pod.setEnvironment ?? [])];
+  const bad = asked.find(([name]) => !VARIABLE.test(name));
+  if (bad !== undefined) {
+    throw new GantryError(
+      'usage',
+      `environment variable ${quote(bad[0])}: a name has letters, digits, "_", "." and "-", no digit first`,
+    );
+  }
+  const own = base.environment.map(({ name, value }): [string, string] => [name, value]);
+  return [...new Map([...inherited, ...own, ...asked])].map(([name, value]) => ({ name, value }));
 }
 
 function isolators(base: App, app: AppRequest): Isolator[] {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
-import type { App } from '../image/image-manifest.ts';
+import { parseIdentifier } from '../image/identifier.ts';
+import type { Annotation, App } from '../image/image-manifest.ts';
 import { type PodManifest, parsePodManifest, type RuntimeApp } from '../image/pod-manifest.ts';
 import type { EmptyVolume } from '../image/volume.ts';
 import type { Pod } from './pod.ts';
@@ -65,6 +66,9 @@ function runtimeApp({ name, request, section }: NamedApp): RuntimeApp {
   };
 }
 
-function named(values: ReadonlyMap<string, string> | undefined): { name: string; value: string }[] {
-  return [...(values ?? [])].map(([name, value]) => ({ name, value }));
+function named(annotations: ReadonlyMap<string, string> | undefined): Annotation[] {
+  return [...(annotations ?? [])].map(([name, value]) => ({
+    name: parseIdentifier(name, 'annotation name'),
+    value,
+  }));
 }

@@ -17,6 +17,7 @@ import type { EmptyVolume } from '../image/volume.ts';
 import { ownCgroup } from '../isolation/cgroup.ts';
 import { LayerTree } from '../isolation/layer-tree.ts';
 import { defaultHostname, parseHostname } from '../network/hostname.ts';
+import { hasResolvConf } from '../network/name-files.ts';
 import { settleApp } from '../stage1/app.ts';
 import { compilePlan } from '../stage1/compile.ts';
 import { withTerminal } from '../stage1/environment.ts';
@@ -149,6 +150,7 @@ function settle(
     uuid: pod.uuid,
     hostname: request.hostname ?? defaultHostname(pod.uuid),
     network: request.network,
+    hostResolver: request.network === 'host' && hasResolvConf(),
     interactive: request.interactive,
     graceSeconds: GRACE_SECONDS,
     ...(cgroup === undefined ? {} : { cgroup: join(cgroup, `gantry-${pod.uuid}`) }),

@@ -1,6 +1,7 @@
 import { renameSync, writeFileSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import { parseHostname } from '../network/hostname.ts';
+import { hasResolvConf } from '../network/name-files.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import { compilePlan } from '../stage1/compile.ts';
 import { withTerminal } from '../stage1/environment.ts';
@@ -71,11 +72,13 @@ function changedSettings(settings: PodSettings, options: StartOptions): PodSetti
   if (interactive && settings.apps.length > 1) {
     throw new GantryError('usage', 'interactive option only supports pods with one app');
   }
+  const network = options.network ?? settings.network;
   const terminal = environment['TERM'];
   return {
     ...settings,
     interactive,
-    network: options.network ?? settings.network,
+    network,
+    hostResolver: network === 'host' && hasResolvConf(),
     hostname: hostname === undefined ? settings.hostname : parseHostname(hostname),
     apps: interactive
       ? settings.apps.map((app) => ({

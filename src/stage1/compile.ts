@@ -43,7 +43,7 @@ function podSteps(pod: PodSettings): SetupStep[] {
     ['mount', 'tmpfs', 'root', 'tmpfs', 'nosuid,nodev', 'mode=0755', 'size=16m'],
     ...sharedDeviceSteps('root'),
     ['make-directory', 'root/dev', '0755'],
-    ...(pod.network === 'host' ? resolverSteps() : []),
+    ...(pod.hostResolver ? resolverSteps() : []),
     ...pod.volumes.flatMap(volumeSteps),
     ...pod.apps.flatMap(rootfsSteps),
     ['pivot-root', 'root'],
@@ -129,7 +129,7 @@ function appSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppStep)[] {
 function takenAlong(pod: PodSettings, app: AppSettings): SetupStep[] {
   return [
     ['open-tree', DEV_SLOT, '/dev', 'recursive'],
-    ...(pod.network === 'host' ? ([['open-tree', RESOLV_SLOT, '/resolv.conf']] as const) : []),
+    ...(pod.hostResolver ? ([['open-tree', RESOLV_SLOT, '/resolv.conf']] as const) : []),
     ...app.mounts.flatMap(({ volume, readOnly }, index): SetupStep[] => {
       const slot = String(FIRST_VOLUME_SLOT + index);
       return [
@@ -149,7 +149,7 @@ function nameFileSteps(pod: PodSettings, app: AppSettings): SetupStep[] {
     steps.push(['write-file', '/etc/hostname', '0644', `${pod.hostname}\n`]);
   }
   if (app.missing.includes('mtab')) steps.push(['symlink', '../proc/self/mounts', '/etc/mtab']);
-  if (pod.network === 'host') {
+  if (pod.hostResolver) {
     steps.push(['make-file', RESOLV_CONF, '0644'], ['move-tree', RESOLV_SLOT, RESOLV_CONF]);
   }
   return steps.length === 0 ? [] : [['make-directory', '/etc', '0755'], ...steps];

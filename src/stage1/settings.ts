@@ -11,6 +11,8 @@ export interface PodSettings {
   readonly uuid: string;
   readonly hostname: string;
   readonly network: NetworkMode;
+  /** The apps read the host's resolver configuration. */
+  readonly hostResolver: boolean;
   /** The one app runs on a terminal. */
   readonly interactive: boolean;
   /** Seconds between TERM and KILL of an orderly stop. */

@@ -70,8 +70,15 @@ describe('the section an app runs with', () => {
     });
   });
 
+  it('refuses a name no manifest may hold, and does not inherit one', () => {
+    const odd = new Map([['BASH_FUNC_x%%', '']]);
+    expect(section({}, { inheritedEnvironment: odd }).environment).toHaveLength(2);
+    expect(() => section({ environment: odd })).toThrow(/^environment variable "BASH_FUNC_x%%": /);
+    expect(() => section({ workingDirectory: 'srv' })).toThrow('"srv" is no absolute path');
+  });
+
   it('has the capabilities of the command line in place of the image’s', () => {
-    expect(section({ capsRetain: ['CAP_CHOWN'] }).isolators).toEqual([
+    expect(section({ capsRetain: ['cap_chown'] }).isolators).toEqual([
       { name: 'resource/memory', value: { limit: '1G' } },
       { name: 'os/linux/capabilities-retain-set', value: { set: ['CAP_CHOWN'] } },
     ]);

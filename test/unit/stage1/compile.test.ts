@@ -21,6 +21,7 @@ function settings(changes: Partial<PodSettings> = {}): PodSettings {
     uuid: '5bc080ca-7a7a-4d1c-9a2b-0123456789ab',
     hostname: 'pod',
     network: 'none',
+    hostResolver: false,
     interactive: false,
     graceSeconds: 10,
     openPaths: false,
@@ -114,7 +115,7 @@ describe('the pod section', () => {
 
   it('shows the resolver configuration of the host read-only, with its network only', () => {
     const line = 'mount /etc/resolv.conf root/resolv.conf - bind,ro,nosuid,nodev,noexec';
-    expect(podLines({ network: 'host' })).toContain(line);
+    expect(podLines({ hostResolver: true })).toContain(line);
     expect(podLines()).not.toContain(line);
   });
 });
