@@ -19,30 +19,30 @@ const LINKS: readonly (readonly [target: string, name: string])[] = [
 ];
 
 /**
- * What the apps of a pod share of /dev, made once below `root`: the device nodes on the only mount
- * of the pod that lets devices be opened, the pseudo-terminals, and /dev/shm (POSIX shared memory is
- * one per pod, like its ipc namespace).
+ * What the apps of a pod share of their /dev, made once as the pod's own at `dev`: the device nodes on
+ * the only mount of the pod that lets devices be opened, the pseudo-terminals, and /dev/shm (POSIX
+ * shared memory is one per pod, like its ipc namespace).
  */
-export function sharedDeviceSteps(root: string): SetupStep[] {
+export function sharedDeviceSteps(dev: string): SetupStep[] {
   return [
-    ['make-directory', `${root}/devices`, '0755'],
-    ['mount', 'tmpfs', `${root}/devices`, 'tmpfs', 'nosuid,noexec', 'mode=0755', 'size=64k'],
+    ['make-directory', dev, '0755'],
+    ['mount', 'tmpfs', dev, 'tmpfs', 'nosuid,noexec', 'mode=0755', 'size=64k'],
     ...NODES.map(
       ([name, major, minor]): SetupStep => [
         'make-device',
-        `${root}/devices/${name}`,
+        `${dev}/${name}`,
         '0666',
         'char',
         major,
         minor,
       ],
     ),
-    ['make-directory', `${root}/pts`, '0755'],
+    ['make-directory', `${dev}/pts`, '0755'],
     // gid 5 is `tty` on every distribution; mode 620 lets write(1) and wall(1) work as outside.
     [
       'mount',
       'devpts',
-      `${root}/pts`,
+      `${dev}/pts`,
       'devpts',
       'nosuid,noexec',
       'newinstance',
@@ -50,29 +50,29 @@ export function sharedDeviceSteps(root: string): SetupStep[] {
       'mode=0620',
       'gid=5',
     ],
-    ['make-directory', `${root}/shm`, '0755'],
-    ['mount', 'shm', `${root}/shm`, 'tmpfs', 'nosuid,nodev,noexec', 'mode=1777', 'size=64m'],
+    ['make-directory', `${dev}/shm`, '0755'],
+    ['mount', 'shm', `${dev}/shm`, 'tmpfs', 'nosuid,nodev,noexec', 'mode=1777', 'size=64m'],
   ];
 }
 
 /**
- * An app's own /dev, put together at `dev` from the shared parts that lie in `root`. The tmpfs is
- * nodev and the nodes are bound into it one by one: an app keeps CAP_MKNOD by default, and must not
- * be able to open the host's disks through a node of its own making.
+ * An app's own /dev, put together at `own` from the parts at `shared`. The tmpfs is nodev and the
+ * nodes are bound into it one by one: an app keeps CAP_MKNOD by default, and must not be able to
+ * open the host's disks through a node of its own making.
  */
-export function deviceSteps(dev: string, root: string): SetupStep[] {
+export function deviceSteps(own: string, shared: string): SetupStep[] {
   return [
-    ['mount', 'tmpfs', dev, 'tmpfs', 'nosuid,nodev,noexec', 'mode=0755', 'size=64m'],
+    ['mount', 'tmpfs', own, 'tmpfs', 'nosuid,nodev,noexec', 'mode=0755', 'size=64m'],
     ...NODES.flatMap(([name]): SetupStep[] => [
-      ['make-file', `${dev}/${name}`, '0644'],
-      ['mount', `${root}/devices/${name}`, `${dev}/${name}`, '-', 'bind'],
+      ['make-file', `${own}/${name}`, '0644'],
+      ['mount', `${shared}/${name}`, `${own}/${name}`, '-', 'bind'],
     ]),
-    ...LINKS.map(([target, name]): SetupStep => ['symlink', target, `${dev}/${name}`]),
-    ['make-directory', `${dev}/pts`, '0755'],
-    ['mount', `${root}/pts`, `${dev}/pts`, '-', 'bind'],
-    ['make-directory', `${dev}/shm`, '0755'],
-    ['mount', `${root}/shm`, `${dev}/shm`, '-', 'bind'],
-    ['make-directory', `${dev}/mqueue`, '0755'],
-    ['mount', 'mqueue', `${dev}/mqueue`, 'mqueue', 'nosuid,nodev,noexec'],
+    ...LINKS.map(([target, name]): SetupStep => ['symlink', target, `${own}/${name}`]),
+    ['make-directory', `${own}/pts`, '0755'],
+    ['mount', `${shared}/pts`, `${own}/pts`, '-', 'bind'],
+    ['make-directory', `${own}/shm`, '0755'],
+    ['mount', `${shared}/shm`, `${own}/shm`, '-', 'bind'],
+    ['make-directory', `${own}/mqueue`, '0755'],
+    ['mount', 'mqueue', `${own}/mqueue`, 'mqueue', 'nosuid,nodev,noexec'],
   ];
 }

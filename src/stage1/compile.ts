@@ -8,7 +8,8 @@ import type { AppSettings, PodSettings } from './settings.ts';
 /**
  * Compiles the launch plan of a pod whose every setting is decided. Pure. The pod directory is the
  * working directory until the pod's own root, a tmpfs at `root`, takes the place of the host's; there
- * the apps' roots lie in /apps, and what they share in /devices, /pts, /shm and /volumes.
+ * the apps' roots lie in /apps, and what they share in /dev and /volumes; /own-dev is where each, in its
+ * own mount namespace, puts its /dev together.
  */
 export function compilePlan(pod: PodSettings): Plan {
   return {
@@ -41,13 +42,13 @@ function podSteps(pod: PodSettings): SetupStep[] {
     ['hostname', pod.hostname],
     ...(pod.network === 'none' ? ([['loopback']] as const) : []),
     ['mount', 'tmpfs', 'root', 'tmpfs', 'nosuid,nodev', 'mode=0755', 'size=16m'],
-    ...sharedDeviceSteps('root'),
-    ['make-directory', 'root/dev', '0755'],
+    ...sharedDeviceSteps('root/dev'),
+    ['make-directory', 'root/own-dev', '0755'],
     ...(pod.hostResolver ? resolverSteps() : []),
     ...pod.volumes.flatMap(volumeSteps),
     ...pod.apps.flatMap(rootfsSteps),
     ['pivot-root', 'root'],
-    ...(pod.interactive ? ([['open-terminal', '/pts/ptmx']] as const) : []),
+    ...(pod.interactive ? ([['open-terminal', '/dev/pts/ptmx']] as const) : []),
   ];
 }
 
@@ -112,7 +113,7 @@ const FIRST_VOLUME_SLOT = 2;
 function appSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppStep)[] {
   return [
     ['unshare', 'mount'],
-    ...deviceSteps('/dev', ''),
+    ...deviceSteps('/own-dev', '/dev'),
     ...takenAlong(pod, app),
     ['pivot-root', `/apps/${app.name}`],
     ['make-directory', '/dev', '0755'],
@@ -128,7 +129,7 @@ function appSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppStep)[] {
 
 function takenAlong(pod: PodSettings, app: AppSettings): SetupStep[] {
   return [
-    ['open-tree', DEV_SLOT, '/dev', 'recursive'],
+    ['open-tree', DEV_SLOT, '/own-dev', 'recursive'],
     ...(pod.hostResolver ? ([['open-tree', RESOLV_SLOT, '/resolv.conf']] as const) : []),
     ...app.mounts.flatMap(({ volume, readOnly }, index): SetupStep[] => {
       const slot = String(FIRST_VOLUME_SLOT + index);

@@ -151,8 +151,8 @@ describe('an app section', () => {
 
   it('lets devices be opened through no mount an app can write to', () => {
     const lines = appLines();
-    expect(lines).toContain('mount tmpfs /dev tmpfs nosuid,nodev,noexec mode=0755 size=64m');
-    expect(lines).toContain('mount /devices/null /dev/null - bind');
+    expect(lines).toContain('mount tmpfs /own-dev tmpfs nosuid,nodev,noexec mode=0755 size=64m');
+    expect(lines).toContain('mount /dev/null /own-dev/null - bind');
   });
 
   it('attaches a read-only volume read-only', () => {
@@ -183,7 +183,7 @@ describe('an app section', () => {
   it('gives an interactive app the terminal', () => {
     expect(appLines({}, { interactive: true })).toContain('terminal /dev/console');
     expect(supervisorLines({ interactive: true })).toContain('output terminal');
-    expect(podLines({ interactive: true }).at(-1)).toBe('open-terminal /pts/ptmx');
+    expect(podLines({ interactive: true }).at(-1)).toBe('open-terminal /dev/pts/ptmx');
   });
 
   it('ends as the user, with the capabilities and the program it keeps', () => {
