@@ -54,11 +54,15 @@ export async function preparePodFrom(
   if (words.length === 0) {
     throw new GantryError('usage', 'pod must contain at least one application: name an image');
   }
+  // What is wrong with the words is said before anything is fetched.
+  const pod = podWishes(context, invocation.options);
   context.report.quiet = invocation.options['quiet'] === true;
   const store = Store.open(context.dataDir);
   const apps: AppRequest[] = [];
   for (const app of words) {
-    apps.push(appRequest(app, await findOrFetch(context, store, app, invocation.options)));
+    const wishes = appWishes(app);
+    const record = await findOrFetch(context, store, app, invocation.options);
+    apps.push({ ...wishes, record });
   }
   const prepareContext = {
     store,
@@ -67,8 +71,7 @@ export async function preparePodFrom(
     dataDir: context.dataDir,
     report: context.report,
   };
-  const request = podRequest(context, apps, invocation.options);
-  return await preparePod(prepareContext, { ...request, runsNow });
+  return await preparePod(prepareContext, { ...pod, apps, runsNow });
 }
 
 /** A stored image is found without loading anything that fetches. */
@@ -94,14 +97,10 @@ async function findOrFetch(
   });
 }
 
-function podRequest(
-  context: Context,
-  apps: readonly AppRequest[],
-  options: Record<string, unknown>,
-): PodRequest {
+/** What the pod's own options say. Throws `usage`. */
+function podWishes(context: Context, options: Record<string, unknown>): Omit<PodRequest, 'apps'> {
   const { hostname, uuidFileSave } = options;
   return {
-    apps,
     network: parseNetwork(options['net'] ?? 'none'),
     overlay: options['overlay'] !== false,
     interactive: options['interactive'] === true,
@@ -114,11 +113,11 @@ function podRequest(
   };
 }
 
-function appRequest(app: AppWords, record: ImageRecord): AppRequest {
+/** What the options after an image say. Throws `usage`. */
+function appWishes(app: AppWords): Omit<AppRequest, 'record'> {
   const { name, exec, user, group, workingDir, supplementaryGids, capsRetain, capsRemove } =
     app.options as Record<string, string | undefined>;
   return {
-    record,
     args: app.args,
     environment: parsePairs(app.options['environment'], '--environment'),
     ...(name === undefined ? {} : { name }),
