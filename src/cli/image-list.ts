@@ -1,10 +1,9 @@
 import { GantryError } from '../error.ts';
-import type { ImageRecord } from '../image/image-record.ts';
+import { displayName, type ImageRecord } from '../image/image-record.ts';
 import type { Provenance } from '../image/provenance.ts';
 import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { formatJson, formatRelative, formatSize, formatTime } from './format.ts';
-import { displayName } from './image-selection.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { formatTable } from './table.ts';
 

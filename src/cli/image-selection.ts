@@ -32,9 +32,3 @@ export function imageAndPath(operands: readonly string[]): { image: string; path
   }
   return { image, path };
 }
-
-/** `name:version`, as every table shows an image. */
-export function displayName(record: Pick<ImageRecord, 'name' | 'labels'>): string {
-  const version = record.labels['version'];
-  return version === undefined ? record.name : `${record.name}:${version}`;
-}

@@ -33,3 +33,9 @@ export interface ImageRecord {
   source: ImageSource;
   provenance: Provenance;
 }
+
+/** `name:version`, as every table shows an image; the name alone where there is no version. */
+export function displayName({ name, labels }: Pick<ImageRecord, 'name' | 'labels'>): string {
+  const version = labels['version'];
+  return version === undefined ? name : `${name}:${version}`;
+}

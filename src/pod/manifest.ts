@@ -10,8 +10,7 @@ import type { AppRequest, PodRequest } from './request.ts';
 /** The version of the App Container specification pod manifests are written in. */
 const AC_VERSION = '0.8.11';
 
-/** The pod manifest as it is stored, JSON on one line. @throws GantryError `wrong-phase` */
-export function readManifestText(pod: Pod): string {
+function readManifestText(pod: Pod): string {
   try {
     return readFileSync(pod.file('pod.json'), 'utf8');
   } catch (error) {

@@ -11,7 +11,7 @@ import {
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { appSpecOf } from '../image/app-spec.ts';
-import type { ImageRecord } from '../image/image-record.ts';
+import { displayName, type ImageRecord } from '../image/image-record.ts';
 import { podManifestDocument } from '../image/manifest-document.ts';
 import type { EmptyVolume } from '../image/volume.ts';
 import { ownCgroup } from '../isolation/cgroup.ts';
@@ -118,7 +118,7 @@ async function furnish(
     apps: apps.map(({ name, request: { record } }) => ({
       name,
       imageId: record.id,
-      imageName: record.name,
+      imageName: displayName(record),
     })),
     images: [...new Set(images.map(({ id }) => id))],
     settings,

@@ -16,6 +16,7 @@ export interface PodRecord {
 export interface RecordedApp {
   readonly name: string;
   readonly imageId: ImageId;
+  /** With its version: `name:version`. */
   readonly imageName: string;
 }
 

@@ -1,7 +1,8 @@
-import { rmdirSync } from 'node:fs';
+import { existsSync, rmdirSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import { collectGarbage } from '../stage1/garbage.ts';
 import type { Pod } from './pod.ts';
+import { readRecord } from './record.ts';
 import { emptyDirectory } from './removal.ts';
 
 /**
@@ -59,18 +60,31 @@ export function moveToGarbage(pod: Pod, info: (line: string) => void): void {
 /**
  * Deletes a locked pod that lies in the garbage. Broken off, it leaves an unlocked rest there, which
  * the next one to come deletes.
+ * @throws GantryError `busy` while something of the pod outside its directory cannot go yet
  */
 export function deletePod(pod: Pod, warn: (line: string) => void): void {
-  if (pod.phase === 'exited-garbage') {
-    try {
-      collectGarbage({ uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd });
-    } catch (error) {
-      if (!(error instanceof GantryError)) throw error;
-      warn(error.message);
-    }
-  }
+  if (pod.phase === 'exited-garbage') removeTraces(pod, warn);
   emptyDirectory(pod.fd, pod.dir);
   rmdirSync(pod.dir);
+}
+
+/**
+ * Has the pod's stage1 remove what is left outside of the directory. One that cannot, since it has
+ * been uninstalled or the pod is half deleted already, only matters while there is something left.
+ */
+function removeTraces(pod: Pod, warn: (line: string) => void): void {
+  const cgroup = readRecord(pod)?.settings.cgroup;
+  try {
+    collectGarbage({ uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd });
+  } catch (error) {
+    if (!(error instanceof GantryError)) throw error;
+    if (cgroup !== undefined && existsSync(cgroup)) {
+      throw new GantryError('busy', `${error.message}; ${cgroup} is still there: try again`, {
+        cause: error,
+      });
+    }
+    warn(error.message);
+  }
 }
 
 /** Deletes a locked pod that never came to be, and closes it. */
