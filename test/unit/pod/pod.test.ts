@@ -180,7 +180,16 @@ describe('collecting garbage', () => {
     expect(pod.state()).toBe('preparing');
   });
 
-  it('goes on after a pod that cannot be removed, without its stage1 too', () => {
+  it('keeps a pod that has left something its stage1 could not remove', () => {
+    const cgroup = temporaryDirectory();
+    const settled = JSON.stringify({ version: 1, apps: [], images: [], settings: { cgroup } });
+    const { dataDir } = podDirectory('exited-garbage', { 'record.json': settled });
+    const { failed } = gcPods(dataDir, { ...young, graceSeconds: 0 });
+    expect(String(failed[0]?.error)).toContain(`${cgroup} is still there: try again`);
+    expect(listPods(dataDir)).toMatchObject([{ state: 'exited garbage' }]);
+  });
+
+  it('removes a pod whose stage1 is gone, saying so', () => {
     const { dataDir } = podDirectory('exited-garbage');
     const warnings: string[] = [];
     const options = { ...young, graceSeconds: 0, warn: (line: string) => warnings.push(line) };
