@@ -1,0 +1,151 @@
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type HostState, leaksSince, readHost } from '../support/host.ts';
+import { needs, root } from '../support/requirements.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { endingOf, LaunchPod } from './launch/pods.ts';
+
+let base: string;
+let before: HostState;
+
+beforeEach((context) => {
+  needs(context, root);
+  base = temporaryDirectory();
+  before = readHost(base);
+});
+afterEach(async () => {
+  expect(await leaksSince(before, base)).toEqual([]);
+});
+
+/** A pod of two apps that wait, started. */
+async function startWaiting() {
+  const pod = new LaunchPod(
+    {
+      grace: 1,
+      apps: {
+        one: {
+          do: ['wait', ''],
+          steps: [
+            ['keep-caps', 'chown'],
+            ['env', 'COLOUR', 'blue'],
+          ],
+        },
+        two: { do: ['wait', ''], steps: [['write-file', '/two', '0644', 'yes']] },
+      },
+    },
+    'pod',
+    base,
+  );
+  const child = pod.start();
+  const ending = endingOf(child);
+  await pod.ready();
+  return { pod, child, ending };
+}
+
+describe('enter', () => {
+  it('runs a command in the app, with its environment and capabilities', async () => {
+    const { pod, ending } = await startWaiting();
+    const words = ['env', '', 'id', '', 'cat', '/proc/self/status', 'descriptors', ''];
+    const { code, stdout, stderr } = await pod.call('enter', 'one', 'probe', ...words);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('COLOUR=blue\n');
+    expect(stdout).toContain('uid=0 gid=0');
+    expect(stdout).toMatch(/CapEff:\s+0000000000000001\n/);
+    expect(stdout).toMatch(/CapBnd:\s+0000000000000001\n/);
+    expect(stdout).toMatch(/fd 0\nfd 1\nfd 2\n$/);
+    const two = await pod.call('enter', 'two', '/bin/probe', 'cat', '/two');
+    expect(two.stdout).toBe('yes');
+    await pod.call('stop');
+    await ending;
+  });
+
+  it('passes on exit codes and signals', async () => {
+    const { pod, ending } = await startWaiting();
+    expect((await pod.call('enter', 'one', 'probe', 'exit', '19')).code).toBe(19);
+    expect((await pod.call('enter', 'one', 'probe', 'raise', '15')).code).toBe(143);
+    const missing = await pod.call('enter', 'one', '/bin/missing');
+    expect(missing.code).toBe(254);
+    expect(missing.stderr).toBe('gantry: enter: /bin/missing: No such file or directory\n');
+    expect((await pod.call('enter', 'three', 'probe')).stderr).toBe(
+      'gantry: enter: three: no such app in this pod\n',
+    );
+    await pod.call('stop', '--force');
+    await ending;
+  });
+
+  it('ends with the pod', async () => {
+    const { pod, ending } = await startWaiting();
+    const entered = pod.call('enter', 'one', 'probe', 'ignore', '15', 'wait', '');
+    await sleep(100);
+    await pod.call('stop');
+    expect((await entered).code).toBe(137);
+    await ending;
+  });
+
+  it('refuses a pod that does not run', async () => {
+    const { pod, ending } = await startWaiting();
+    await pod.call('stop');
+    await ending;
+    const { code, stderr } = await pod.call('enter', 'one', 'probe');
+    expect([code, stderr]).toEqual([254, 'gantry: enter: the pod: is not running\n']);
+  });
+});
+
+describe('stop', () => {
+  it('asks the apps to end', async () => {
+    const { pod, ending } = await startWaiting();
+    expect(await pod.call('stop')).toEqual({ code: 0, stdout: '', stderr: '' });
+    expect((await ending).code).toBe(143);
+    expect(pod.locked).toBe(false);
+  });
+
+  it('by force ends the run process by a signal, and still clears up', async () => {
+    const { pod, child, ending } = await startWaiting();
+    expect((await pod.call('stop', '--force')).code).toBe(0);
+    await ending;
+    expect(child.signalCode).toBe('SIGKILL');
+    expect(pod.status('exit')).toBe('137\n');
+    expect(pod.status('apps/one/state')).toContain('exit=137');
+  });
+
+  it('by force ends a supervisor that is itself stopped', async () => {
+    const { pod, child, ending } = await startWaiting();
+    child.kill('SIGSTOP');
+    expect((await pod.call('stop', '--force')).code).toBe(0);
+    await ending;
+    expect(child.signalCode).toBe('SIGKILL');
+  });
+
+  it('never signals a stranger that has a recorded PID', async () => {
+    const { pod, child, ending } = await startWaiting();
+    const other = new LaunchPod({ apps: { web: { do: ['wait', ''] } } }, 'other', base);
+    const stranger = other.start();
+    const strangersEnding = endingOf(stranger);
+    await other.ready();
+    const pids = pod.status('pid') ?? '';
+    copyFileSync(join(other.directory, 'pid'), join(pod.directory, 'pid'));
+    expect((await pod.call('enter', 'one', 'probe')).code).toBe(254);
+    writeFileSync(join(pod.directory, 'pid'), pids);
+    expect(stranger.exitCode).toBeNull();
+    child.kill('SIGTERM');
+    stranger.kill('SIGTERM');
+    await Promise.all([ending, strangersEnding]);
+  });
+});
+
+describe('what stays resident', () => {
+  it('of the supervisor and init together is less than 1.5 MB', async () => {
+    const { pod, ending } = await startWaiting();
+    await sleep(50);
+    const resident = (pod.status('pid') ?? '')
+      .trim()
+      .split(' ')
+      .map((pid) => readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))
+      .map((text) => Number(/^Rss:\s+(\d+) kB/m.exec(text)?.[1]));
+    expect(resident.reduce((sum, kb) => sum + kb, 0)).toBeLessThan(1500);
+    await pod.call('stop');
+    await ending;
+  });
+});

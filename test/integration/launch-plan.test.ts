@@ -1,0 +1,139 @@
+import { execFileSync, spawnSync } from 'node:child_process';
+import { chmodSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { needs, root } from '../support/requirements.ts';
+import { encodeSteps, LaunchPod, type PodPlan, podSteps, type Step } from './launch/pods.ts';
+
+const checkout = join(import.meta.dirname, '../..');
+/** The launchers under the address and undefined-behaviour sanitizers. */
+const sanitized = join(checkout, 'dist/sanitized');
+const sanitizers = { ASAN_OPTIONS: 'detect_leaks=0:exitcode=99', UBSAN_OPTIONS: 'exitcode=99' };
+
+const plan: PodPlan = { apps: { web: { do: ['say', 'ran', 'exit', '3'] } } };
+
+beforeEach((context) => needs(context, root));
+
+/** The plan of a good pod, changed. */
+function changed(pod: LaunchPod, change: (steps: Step[]) => Step[]): Buffer {
+  return encodeSteps(change(podSteps(pod.image, plan)));
+}
+
+const without = (word: string) => (steps: Step[]) => steps.filter(([first]) => first !== word);
+const replaced = (word: string, by: Step) => (steps: Step[]) =>
+  steps.map((step) => (step[0] === word ? by : step));
+
+describe('a plan is refused before anything is done', () => {
+  it.each([
+    ['an unknown step', replaced('loopback', ['dance']), 'loopback|dance: unknown step'],
+    ['a missing argument', replaced('hostname', ['hostname']), 'hostname: argument 1 is missing'],
+    [
+      'an argument too many',
+      replaced('loopback', ['loopback', 'x']),
+      'loopback: argument 1 is wrong',
+    ],
+    ['a mode that is none', replaced('make-file', ['make-file', '/x', '8']), 'argument 2 is wrong'],
+    [
+      'a flag that is none',
+      replaced('mount', ['mount', '-', '/', 'x', 'nope']),
+      'argument 4 is wrong',
+    ],
+    [
+      'a slot beyond the last',
+      replaced('open-tree', ['open-tree', '64', '/']),
+      'argument 1 is wrong',
+    ],
+    ['a capability that is none', replaced('umask', ['keep-caps', 'magic']), 'argument 1 is wrong'],
+    ['a step of another section', replaced('loopback', ['umask', '0022']), 'misplaced step umask'],
+    ['no private mounts', without('private-mounts'), 'section pod must begin with private-mounts'],
+    ['an app without exec', without('exec'), 'exec must be the one last step of app web'],
+    [
+      'no mount namespace',
+      replaced('namespaces', ['namespaces', 'pid']),
+      'must include pid and mount',
+    ],
+    [
+      'a terminal without one',
+      replaced('umask', ['terminal', '/dev/console']),
+      'without output terminal',
+    ],
+    ['an app name that is a path', replaced('section', ['section', 'app', '../x']), 'is wrong'],
+  ])('with %s', async (_, change, message) => {
+    const pod = new LaunchPod(plan);
+    pod.writePlan(changed(pod, change));
+    const { code, stderr } = await pod.run();
+    expect(code).toBe(254);
+    expect(stderr).toMatch(new RegExp(`^gantry: run: plan: .*(${message})`));
+    expect(stderr.split('\n')).toHaveLength(2);
+    expect(pod.status('pid')).toBeUndefined();
+  });
+
+  it('that another user could have written, or that is a link', async () => {
+    const pod = new LaunchPod(plan);
+    chmodSync(join(pod.directory, 'plan'), 0o666);
+    expect((await pod.run()).stderr).toContain('that only its owner may write');
+    const real = join(pod.directory, 'real');
+    writeFileSync(real, encodeSteps(podSteps(pod.image, plan)));
+    rmSync(join(pod.directory, 'plan'));
+    symlinkSync(real, join(pod.directory, 'plan'));
+    expect((await pod.run()).code).toBe(254);
+  });
+});
+
+describe('under the sanitizers', () => {
+  beforeAll(() => {
+    execFileSync('make', ['-s', '-C', join(checkout, 'stage1'), 'SANITIZE=1', `OUT=${sanitized}`], {
+      stdio: 'inherit',
+    });
+  }, 120_000);
+
+  const options = { environment: sanitizers, stage1: join(sanitized, 'stage1/native') };
+
+  it('a pod runs', async () => {
+    const pod = new LaunchPod(plan);
+    const { code, stdout, stderr } = await pod.run(options);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
+    expect(stdout).toContain('web[2]: ran');
+  });
+
+  it('a plan cut anywhere is refused', async () => {
+    const pod = new LaunchPod(plan);
+    const whole = readFileSync(join(pod.directory, 'plan'));
+    for (let length = 0; length < whole.length; length += 1 + Math.floor(length / 16)) {
+      pod.writePlan(whole.subarray(0, length));
+      const { code, stderr } = await pod.run(options);
+      expect([length, code, stderr]).toEqual([
+        length,
+        254,
+        expect.stringMatching(/^gantry: run: /),
+      ]);
+    }
+  });
+
+  // gc reads and checks the plan as run does, and this plan's teardown is empty: a changed path must
+  // not be carried out on the host.
+  it('a plan with any bytes changed is read or refused', async () => {
+    const pod = new LaunchPod(plan);
+    const whole = readFileSync(join(pod.directory, 'plan'));
+    const gc = join(options.stage1, 'gc');
+    let seed = 1;
+    const random = (below: number) => {
+      seed = (seed * 48271) % 2147483647;
+      return seed % below;
+    };
+    for (let round = 0; round < 300; round++) {
+      const bytes = Buffer.from(whole);
+      for (let change = 0; change <= random(4); change++) {
+        bytes[random(bytes.length)] = random(3) === 0 ? 0 : random(256);
+      }
+      pod.writePlan(bytes);
+      const { status, stderr } = spawnSync(gc, ['test'], {
+        cwd: pod.directory,
+        encoding: 'utf8',
+        env: sanitizers,
+      });
+      expect([0, 254], stderr).toContain(status);
+      expect(stderr).toMatch(/^(gantry: gc: plan.*\n)?$/);
+    }
+  });
+});

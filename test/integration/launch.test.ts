@@ -1,0 +1,433 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  symlinkSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type HostState, leaksSince, readHost } from '../support/host.ts';
+import { needs, root } from '../support/requirements.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
+import { endingOf, LaunchPod, logged, type PodPlan, until } from './launch/pods.ts';
+
+let base: string;
+let before: HostState;
+
+beforeEach((context) => {
+  needs(context, root);
+  base = temporaryDirectory();
+  before = readHost(base);
+});
+afterEach(async () => {
+  expect(await leaksSince(before, base)).toEqual([]);
+});
+
+const pod = (plan: PodPlan) => new LaunchPod(plan, 'pod', base);
+const app = (...words: string[]) => pod({ apps: { web: { do: words } } });
+
+describe('an app', () => {
+  it('ends the pod with its exit code', async () => {
+    const made = app('exit', '7');
+    expect((await made.run()).code).toBe(7);
+    expect(made.status('exit')).toBe('7\n');
+    expect(made.status('apps/web/state')).toMatch(
+      /^pid=\d+\nstarted=\d+\.\d{9}\nfinished=\d+\.\d{9}\nexit=7\n$/,
+    );
+  });
+
+  it('ended by a signal ends the pod with 128 and its number', async () => {
+    expect((await app('raise', '9').run()).code).toBe(137);
+  });
+
+  it('starts with default signals, no stray descriptors and only the environment of the plan', async () => {
+    const { stdout } = await app('signals', '', 'descriptors', '', 'env', '').run();
+    expect(logged(stdout)).toEqual(
+      ['fd 0', 'fd 1', 'fd 2', 'PATH=/bin'].map((l) => `web[2]: ${l}`),
+    );
+  });
+
+  it('becomes the user of the plan, with the capabilities of the plan and no others', async () => {
+    const made = pod({
+      apps: {
+        web: {
+          do: ['id', '', 'cat', '/proc/self/status', 'open', '/dev/stdout'],
+          steps: [
+            ['symlink', '/proc/self/fd/1', '/dev/stdout'],
+            ['user', '1000', '1001', '7', '8'],
+            ['keep-caps', 'chown', 'CAP_KILL'],
+            ['no-new-privileges'],
+            ['rlimit', 'nofile', '64', '64'],
+          ],
+        },
+      },
+    });
+    const { stdout } = await made.run();
+    expect(stdout).toContain('uid=1000 gid=1001 pid=2 cwd=/');
+    expect(stdout).toMatch(/Groups:\s+7 8/);
+    expect(stdout).toMatch(/CapInh:\s+0000000000000000/);
+    expect(stdout).toMatch(/CapEff:\s+0000000000000000/);
+    expect(stdout).toMatch(/CapBnd:\s+0000000000000021/);
+    expect(stdout).toMatch(/NoNewPrivs:\s+1/);
+    expect(stdout).toContain('/dev/stdout: ok');
+  });
+
+  it('finds the environment it was given and not the one of a service manager', async () => {
+    const { stdout } = await app('env', '').run({ environment: { NOTIFY_SOCKET: '/nowhere' } });
+    expect(stdout).not.toContain('NOTIFY_SOCKET');
+  });
+
+  it('has its orphans reaped', async () => {
+    const { stdout } = await app('orphans', '20', 'sleep', '200', 'cat', '/proc/4/status').run();
+    expect(stdout).toContain('/proc/4/status: No such file or directory');
+    expect(stdout).not.toContain('zombie');
+  });
+
+  it('leaves no process behind', async () => {
+    expect((await app('stay', '', 'stay', '', 'exit', '3').run()).code).toBe(3);
+  });
+
+  it('cannot look into init', async () => {
+    const made = pod({
+      apps: {
+        web: { do: ['open', '/proc/1/fd/3', 'cat', '/proc/1/environ'], steps: [['keep-caps']] },
+      },
+    });
+    const { stdout } = await made.run();
+    expect(logged(stdout)).toEqual([
+      'web[2]: /proc/1/fd/3: Permission denied',
+      'web[2]: /proc/1/environ: Permission denied',
+    ]);
+  });
+});
+
+describe('output', () => {
+  it('comes a line at a time, on the stream it was written to', async () => {
+    const { stdout, stderr } = await app(
+      'say',
+      'one',
+      'complain',
+      'two',
+      'say-part',
+      'three',
+    ).run();
+    expect(stdout).toMatch(/^\[ *\d+\.\d{6}\] web\[2\]: one\n/);
+    expect(logged(stdout)).toEqual(['web[2]: one', 'web[2]: three']);
+    expect(logged(stderr)).toEqual(['web[2]: two']);
+  });
+
+  it('is split where a line is very long, and none of it is lost', async () => {
+    const { stdout } = await app('long', '100000').run();
+    const text = logged(stdout).map((line) => line.replace('web[2]: ', ''));
+    expect(Math.max(...text.map((line) => line.length))).toBe(8192);
+    expect(text.join('')).toHaveLength(100000);
+  });
+
+  it('that nobody reads does not keep a pod from being stopped', async () => {
+    const made = pod({ grace: 1, apps: { web: { do: ['long', '1000000', 'wait', ''] } } });
+    const fifo = join(base, 'fifo');
+    execFileSync('mkfifo', [fifo]);
+    const reader = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
+    const child = made.start({ stdio: ['ignore', reader, 'inherit'] });
+    await made.ready();
+    await sleep(200);
+    child.kill('SIGTERM');
+    expect((await endingOf(child)).code).toBe(143);
+    expect(readSync(reader, Buffer.alloc(200_000))).toBeGreaterThan(50_000);
+    closeSync(reader);
+  });
+
+  it('whose reader is gone is dropped', async () => {
+    const made = app('long', '100000', 'exit', '5');
+    const child = made.start();
+    child.stdout?.destroy();
+    expect((await endingOf(child)).code).toBe(5);
+  });
+});
+
+describe('several apps', () => {
+  it('run side by side until the last has ended', async () => {
+    const made = pod({
+      apps: { one: { do: ['say', 'a', 'sleep', '100'] }, two: { do: ['say', 'b'] } },
+    });
+    const { code, stdout } = await made.run();
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/one\[\d+\]: a/);
+    expect(stdout).toMatch(/two\[\d+\]: b/);
+  });
+
+  it('are stopped when one fails, whose exit code is the pod’s', async () => {
+    const made = pod({
+      apps: {
+        one: { do: ['catch', '15', 'wait', ''] },
+        two: { do: ['sleep', '100', 'exit', '9'] },
+      },
+    });
+    const { code, stdout } = await made.run();
+    expect(code).toBe(9);
+    expect(stdout).toContain('got Terminated');
+    expect(made.status('apps/one/state')).toContain('exit=42');
+  });
+
+  it('do not start when one cannot be set up, and the step is named', async () => {
+    const made = pod({
+      apps: {
+        one: { do: ['say', 'started'] },
+        two: { do: [], steps: [['make-directory', '/bin/probe/x', '0755']] },
+      },
+    });
+    const { code, stdout, stderr } = await made.run();
+    expect(code).toBe(254);
+    expect(stdout).toBe('');
+    expect(stderr).toBe(
+      'gantry: run: app "two": make-directory /bin/probe/x 0755: Not a directory\n',
+    );
+    expect(made.status('ready')).toBeUndefined();
+    expect(made.status('exit')).toBe('254\n');
+  });
+
+  it('do not start when the program of one is missing', async () => {
+    const made = pod({
+      apps: { one: { do: ['say', 'started'] }, two: { do: [], exec: '/bin/missing' } },
+    });
+    const { code, stdout, stderr } = await made.run();
+    expect([code, stdout]).toEqual([254, '']);
+    expect(stderr).toContain('Error: Unable to open "/bin/missing": No such file or directory');
+  });
+});
+
+describe('the supervisor', () => {
+  it('asks the apps to end, and kills what does not', async () => {
+    const made = pod({
+      grace: 1,
+      apps: { one: { do: ['catch', '15', 'wait', ''] }, two: { do: ['ignore', '15', 'wait', ''] } },
+    });
+    const child = made.start();
+    await made.ready();
+    await sleep(50);
+    const started = Date.now();
+    child.kill('SIGTERM');
+    const { code, stdout } = await endingOf(child);
+    expect(Date.now() - started).toBeGreaterThan(900);
+    expect(code).toBe(42);
+    expect(stdout).toContain('got Terminated');
+    expect(made.status('apps/two/state')).toContain('exit=137');
+  });
+
+  it('kills at once when interrupted twice', async () => {
+    const made = pod({ grace: 30, apps: { web: { do: ['ignore', '15', 'wait', ''] } } });
+    const child = made.start();
+    await made.ready();
+    await sleep(50);
+    child.kill('SIGINT');
+    await sleep(50);
+    child.kill('SIGINT');
+    expect((await endingOf(child)).code).toBe(137);
+  });
+
+  it.each([
+    ['SIGHUP', 'Hangup', 1],
+    ['SIGUSR1', 'User defined signal 1', 10],
+    ['SIGQUIT', 'Quit', 3],
+    ['SIGWINCH', 'Window changed', 28],
+  ] as const)('passes %s on', async (signal, words, number) => {
+    const made = app('catch', String(number), 'say', 'waiting', 'sleep', '5000');
+    const child = made.start();
+    const ending = endingOf(child);
+    await made.ready();
+    await sleep(50);
+    child.kill(signal);
+    expect((await ending).stdout).toContain(`got ${words}`);
+  });
+
+  it('takes the pod with it when it is killed, at whatever moment', async () => {
+    for (let after = 0; after < 12; after += 0.5) {
+      const made = new LaunchPod(
+        { apps: { web: { do: ['stay', '', 'wait', ''] }, db: { do: ['wait', ''] } } },
+        `pod-${after}`,
+        base,
+      );
+      const child = made.start();
+      await sleep(after);
+      child.kill('SIGKILL');
+      await endingOf(child);
+      await until(() => !made.locked);
+      expect(await leaksSince(before, base)).toEqual([]);
+    }
+  });
+
+  it('tells a service manager that the pod is ready', async () => {
+    const made = app('sleep', '50');
+    const path = join(base, 'notify');
+    const told = listenForOne(path);
+    await until(() => existsSync(path));
+    await made.run({ environment: { NOTIFY_SOCKET: path } });
+    expect(await told).toBe('READY=1');
+  });
+
+  it('removes the cgroups it made', async () => {
+    const cgroup = cgroup2();
+    if (cgroup === undefined) return;
+    const group = join(cgroup, `launch-test-${process.pid}`);
+    const made = pod({
+      apps: { web: { do: ['cat', '/proc/self/cgroup'] } },
+      supervisor: [
+        ['make-cgroup', group],
+        ['join-cgroup', group],
+      ],
+      teardown: [['remove-cgroup', group]],
+    });
+    expect((await made.run()).stdout).toContain(`0::/launch-test-${process.pid}`);
+    expect(existsSync(group)).toBe(false);
+  });
+
+  it('lets go of the lock when it ends, and refuses to start without it', async () => {
+    const made = app('exit', '0');
+    await made.run();
+    expect(made.locked).toBe(false);
+    expect((await made.run({ environment: {} })).code).toBe(0);
+  });
+});
+
+describe('a hostile image', () => {
+  it('cannot lead mounts and files out of its root by symbolic links', async () => {
+    const made = app('cat', '/proc/self/status');
+    for (const [name, target] of [
+      ['dev', '/../../../../../tmp'],
+      ['proc', base],
+      ['etc', '/proc/1/root/etc'],
+    ] as const) {
+      symlinkSync(target, join(made.image, name));
+    }
+    const { code } = await made.run();
+    expect(code).toBe(254);
+    expect(existsSync(join(base, 'null'))).toBe(false);
+    expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true);
+  });
+
+  it('cannot name a file through init’s root', async () => {
+    const made = pod({
+      apps: { web: { do: [], steps: [['write-file', '/etc/hosts', '0644', 'x']] } },
+    });
+    symlinkSync('/proc/1/root', join(made.image, 'etc'));
+    const { code, stderr } = await made.run();
+    expect(code).toBe(254);
+    expect(stderr).toContain('write-file /etc/hosts 0644: Too many levels of symbolic links');
+  });
+
+  it('cannot write to the launcher', async () => {
+    const made = pod({ apps: { web: { do: ['open', '/proc/1/exe', 'open', '/launcher'] } } });
+    const { stdout } = await made.run();
+    expect(stdout).toMatch(/\/proc\/1\/exe: (Read-only file system|Text file busy)/);
+  });
+
+  it('gets a file where a dangling link was', async () => {
+    const made = pod({
+      apps: {
+        web: {
+          do: ['cat', '/etc/resolv.conf'],
+          steps: [
+            ['make-file', '/etc/resolv.conf', '0644'],
+            ['write-file', '/etc/resolv.conf', '0644', 'nameserver 192.0.2.1\n'],
+          ],
+        },
+      },
+    });
+    mkdirSync(join(made.image, 'etc'));
+    symlinkSync('../run/systemd/resolve/stub-resolv.conf', join(made.image, 'etc/resolv.conf'));
+    expect((await made.run()).stdout).toContain('nameserver 192.0.2.1');
+  });
+});
+
+describe('mounts', () => {
+  it('stay in the pod also where the host shares its own', async () => {
+    const made = app('mount', '/tmp', 'bind', '/');
+    mkdirSync(join(made.image, 'tmp'));
+    const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
+    const script = `
+      mount --make-rshared / && mount -t tmpfs shared "$1/shared" && mount --make-shared "$1/shared"
+      cp /proc/self/mountinfo "$1/before"
+      cd "$1/pod" && exec 3< . && flock -x 3 && GANTRY_LOCK_FD=3 stage1/run test
+      cmp /proc/self/mountinfo "$1/before"`;
+    mkdirSync(join(base, 'shared'));
+    const { status, stderr } = spawnSync(
+      'unshare',
+      ['-m', '--propagation', 'private', 'sh', '-ec', script, 'sh', base],
+      { encoding: 'utf8' },
+    );
+    expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
+  });
+
+  it('mask and protect what the plan says', async () => {
+    const made = pod({
+      apps: {
+        web: {
+          do: [
+            ...['cat', '/proc/kcore', 'stat', '/proc/acpi', 'open', '/proc/sys/kernel/hostname'],
+            ...['open', '/word'],
+          ],
+          steps: [
+            ['mask', '/proc/kcore'],
+            ['mask', '/proc/acpi'],
+            ['mask', '/proc/no-such'],
+            ['read-only', '/proc/sys'],
+            ['read-only', '/no/such'],
+            ['write-file', '/word', '0666', 'word'],
+            ['mount-attributes', '/', 'ro'],
+          ],
+        },
+      },
+    });
+    const { stdout } = await made.run();
+    expect(stdout).toContain('/proc/sys/kernel/hostname: Read-only file system');
+    expect(stdout).toContain('/word: Read-only file system');
+    expect(stdout).not.toContain('ELF');
+  });
+
+  it('come into several apps as one volume', async () => {
+    const steps = (slot: string) => [
+      ['make-directory', '/data', '0755'],
+      ['move-tree', slot, '/data'],
+    ];
+    const made = pod({
+      pod: [
+        ['make-directory', '/volume', '0755'],
+        ['mount', 'tmpfs', '/volume', 'tmpfs', 'nosuid,nodev'],
+        ['write-file', '/volume/word', '0644', 'shared\n'],
+        ['open-tree', '5', '/volume'],
+        ['open-tree', '6', '/volume'],
+        ['tree-attributes', '6', 'ro'],
+      ],
+      apps: {
+        one: { do: ['cat', '/data/word'], steps: steps('5') },
+        two: { do: ['cat', '/data/word', 'open', '/data/word'], steps: steps('6') },
+      },
+    });
+    const { stdout } = await made.run();
+    expect(stdout).toMatch(/one\[\d+\]: shared/);
+    expect(stdout).toMatch(/two\[\d+\]: \/data\/word: Read-only file system/);
+  });
+});
+
+/** The cgroup v2 hierarchy, wherever it is mounted. */
+function cgroup2(): string | undefined {
+  const mount = readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .find((line) => line.includes(' - cgroup2 '));
+  return mount?.split(' ')[4];
+}
+
+/** Node has no datagram sockets in the file system; resolves to the first message at `path`. */
+async function listenForOne(path: string): Promise<string> {
+  const script =
+    'import socket,sys\ns=socket.socket(socket.AF_UNIX,socket.SOCK_DGRAM)\ns.bind(sys.argv[1])\nprint(s.recv(99).decode(),end="")';
+  return (await endingOf(spawn('python3', ['-c', script, path]))).stdout;
+}
