@@ -28,21 +28,26 @@ export function writeFileAtomically(
   mode: number,
 ): void {
   const beside = join(dirname(path), `.new-${process.pid}-${basename(path)}`);
-  const data = Buffer.from(content);
   try {
-    const fd = openSync(beside, 'w', mode);
-    try {
-      for (let at = 0; at < data.length; ) at += writeSync(fd, data, at);
-      fsyncSync(fd);
-    } finally {
-      closeSync(fd);
-    }
+    writeSynced(beside, content, mode);
     renameSync(beside, path);
   } catch (error) {
     rmSync(beside, { force: true });
     throw error;
   }
   syncDirectory(dirname(path));
+}
+
+/** Writes a whole file and syncs it. */
+export function writeSynced(path: string, content: string | Uint8Array, mode: number): void {
+  const data = Buffer.from(content);
+  const fd = openSync(path, 'w', mode);
+  try {
+    for (let at = 0; at < data.length; ) at += writeSync(fd, data, at);
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 /** Renames into place; false when something is there already, which is left alone. */

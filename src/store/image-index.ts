@@ -8,6 +8,8 @@ import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
 import { namesIn } from './staging.ts';
 
+export const recordMode = 0o640;
+
 const recordName = /^(sha512-[0-9a-f]{128})\.json$/;
 
 /**
@@ -76,7 +78,7 @@ export class ImageIndex {
   write(record: ImageRecord): void {
     try {
       makeDirectory(this.#layout.images);
-      writeFileAtomically(this.#layout.record(record.id), `${JSON.stringify(record)}\n`, 0o640);
+      writeFileAtomically(this.#layout.record(record.id), recordText(record), recordMode);
     } catch (error) {
       throw storeFailure(this.#layout.images, 'write the image record', error);
     }
@@ -111,6 +113,11 @@ export class ImageIndex {
     }
     return this.get(id);
   }
+}
+
+/** A record as it is stored. */
+export function recordText(record: ImageRecord): string {
+  return `${JSON.stringify(record)}\n`;
 }
 
 function byImport(a: ImageRecord, b: ImageRecord): number {

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, closeSync, openSync, writeSync } from 'node:fs';
+import { chmodSync, closeSync, openSync, renameSync, writeSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { GantryError } from '../error.ts';
 import { imageIdOf } from '../image/digest.ts';
 import { type ImageManifest, parseImageManifest } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
-import { makeDirectory, renameUnlessPresent, syncDirectory } from './durable.ts';
+import { makeDirectory, renameUnlessPresent, syncDirectory, writeSynced } from './durable.ts';
 import { storeFailure } from './failure.ts';
-import type { ImageIndex } from './image-index.ts';
+import { recordMode, recordText } from './image-index.ts';
 import type { StoreLayout } from './layout.ts';
 import { pinImages } from './locks.ts';
 import type { Attestation, Ingest, StagedImage } from './staged-image.ts';
@@ -18,9 +18,9 @@ import { pieceSize, UnpackThread } from './unpack-thread.ts';
 type Blob = StagedImage['blob'];
 
 /** Starts to receive an image into a staging directory of the store. */
-export function beginIngest(layout: StoreLayout, index: ImageIndex, limits: UnpackLimits): Ingest {
+export function beginIngest(layout: StoreLayout, limits: UnpackLimits): Ingest {
   try {
-    return new StagedIngest(layout, index, limits);
+    return new StagedIngest(layout, limits);
   } catch (error) {
     throw storeFailure(layout.dir, 'store an image', error);
   }
@@ -28,16 +28,14 @@ export function beginIngest(layout: StoreLayout, index: ImageIndex, limits: Unpa
 
 class StagedIngest implements Ingest {
   readonly #layout: StoreLayout;
-  readonly #index: ImageIndex;
   readonly #staging: Staging;
   readonly #blob: BlobFile;
   readonly #unpacker: UnpackThread;
   #piece: Uint8Array<ArrayBuffer>;
   #filled = 0;
 
-  constructor(layout: StoreLayout, index: ImageIndex, limits: UnpackLimits) {
+  constructor(layout: StoreLayout, limits: UnpackLimits) {
     this.#layout = layout;
-    this.#index = index;
     this.#staging = Staging.open(layout.staging);
     this.#blob = new BlobFile(this.#staging.path('blob'));
     this.#unpacker = new UnpackThread(this.#staging.path('rootfs'), limits);
@@ -69,7 +67,7 @@ class StagedIngest implements Ingest {
       await this.#unpacker.stop();
       const { size, deviceNodes } = unpacked;
       const facts = { id: imageIdOf(unpacked.sha512), manifest, blob, size, deviceNodes };
-      return new StagedImageTree(this.#layout, this.#index, this.#staging, facts);
+      return new StagedImageTree(this.#layout, this.#staging, facts);
     } catch (error) {
       await this.abort();
       throw storeFailure(this.#layout.dir, 'store the image', error);
@@ -149,12 +147,10 @@ class StagedImageTree implements StagedImage {
   readonly size: number;
   readonly deviceNodes: readonly string[];
   readonly #layout: StoreLayout;
-  readonly #index: ImageIndex;
   readonly #staging: Staging;
 
-  constructor(layout: StoreLayout, index: ImageIndex, staging: Staging, facts: Facts) {
+  constructor(layout: StoreLayout, staging: Staging, facts: Facts) {
     this.#layout = layout;
-    this.#index = index;
     this.#staging = staging;
     this.id = facts.id;
     this.manifest = facts.manifest;
@@ -167,10 +163,11 @@ class StagedImageTree implements StagedImage {
   async commit(attestation: Attestation): Promise<ImageRecord> {
     const record = this.#record(attestation);
     try {
+      // What needs space is written before anything can be seen: then a full disk leaves nothing.
+      writeSynced(this.#staging.path('record'), recordText(record), recordMode);
       // Nobody may remove the tree or blob found present before the record names them.
       using _pin = pinImages(this.#layout);
       this.#moveIntoPlace();
-      this.#index.write(record);
     } catch (error) {
       throw storeFailure(this.#layout.dir, 'store the image', error);
     } finally {
@@ -186,6 +183,7 @@ class StagedImageTree implements StagedImage {
   /** Tree and blob first, the record last: what a crash leaves without a record is collected. */
   #moveIntoPlace(): void {
     const blob = this.#layout.blob(this.blob);
+    makeDirectory(this.#layout.images);
     makeDirectory(this.#layout.layers);
     makeDirectory(dirname(blob));
     renameUnlessPresent(this.#staging.path('rootfs'), this.#layout.layer(this.id));
@@ -193,6 +191,8 @@ class StagedImageTree implements StagedImage {
     renameUnlessPresent(this.blobPath, blob);
     syncDirectory(this.#layout.layers);
     syncDirectory(dirname(blob));
+    renameSync(this.#staging.path('record'), this.#layout.record(this.id));
+    syncDirectory(this.#layout.images);
   }
 
   #record({ source, provenance }: Attestation): ImageRecord {

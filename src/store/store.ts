@@ -79,7 +79,7 @@ export class Store {
   /** Starts to receive an image. */
   async beginIngest(limits: UnpackLimits): Promise<Ingest> {
     const { beginIngest } = await import('./ingest.ts');
-    return beginIngest(this.layout, this.#index, limits);
+    return beginIngest(this.layout, limits);
   }
 
   /**
