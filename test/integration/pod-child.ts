@@ -9,7 +9,7 @@ import { findPod } from '../../src/pod/find.ts';
 import { gcPods } from '../../src/pod/gc.ts';
 import { preparePod } from '../../src/pod/prepare.ts';
 import type { PodRequest, PrepareContext } from '../../src/pod/request.ts';
-import { startPod } from '../../src/pod/run.ts';
+import { type StartOptions, startPod } from '../../src/pod/run.ts';
 import { Store } from '../../src/store/store.ts';
 import { system } from '../../src/system/binding.ts';
 
@@ -24,7 +24,8 @@ const context: PrepareContext = {
 
 const verbs: Readonly<Record<string, (argument: never) => unknown>> = {
   run: async (request: PodRequest) => startPod(await preparePod(context, request)),
-  start: (uuid: string) => startPod(findPod(dataDir, uuid)),
+  start: ({ uuid, ...options }: { uuid: string } & StartOptions) =>
+    startPod(findPod(dataDir, uuid), options),
   gc: () => gcPods(dataDir, { graceSeconds: 0, expirePreparedSeconds: 0, markOnly: false }),
   crash: async ({ after, request }: { after: number; request: PodRequest }) => {
     dieAfter(after);

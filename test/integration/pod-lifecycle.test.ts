@@ -62,7 +62,7 @@ async function until(condition: () => boolean): Promise<void> {
 /** A running pod, with the process that supervises it. */
 async function running(world: World, args: string[]) {
   const uuid = await prepare(world, args);
-  const supervisor = startChild(world, 'start', uuid);
+  const supervisor = startChild(world, 'start', { uuid });
   const ended = new Promise((resolve) => supervisor.once('close', resolve));
   await until(() => look(world, uuid, (pod) => podStatus(pod).ready));
   return { uuid, supervisor, ended };
@@ -77,7 +77,7 @@ describe('a prepared pod', () => {
     ]);
     expect(look(world, uuid, readManifest).apps[0]?.app?.exec).toEqual(['/bin/probe', 'exit', '5']);
     expect(look(world, uuid, formatPlan)).toContain('  hostname web\n');
-    expect((await runChild(world, 'start', uuid)).code).toBe(5);
+    expect((await runChild(world, 'start', { uuid })).code).toBe(5);
     const status = look(world, uuid, podStatus);
     expect(status).toMatchObject({ state: 'exited', exited: true, exitCode: 5 });
     expect(status.apps).toMatchObject([{ state: 'exited', exitCode: 5 }]);
@@ -86,6 +86,28 @@ describe('a prepared pod', () => {
     look(world, uuid, (pod) => removePod(pod));
     expect(directories(world)).toEqual([]);
     expect(await leaks(world)).toEqual([]);
+  });
+
+  it('can be started with another host name, in another network', async () => {
+    const world = createWorld();
+    const uuid = await prepare(world, ['uname', 'ls', '/sys/class/net']);
+    const choice = { uuid, hostname: 'web', network: 'host' };
+    const { stdout } = await runChild(world, 'start', choice);
+    expect(stdout[0]).toBe('uname web');
+    expect(stdout).toHaveLength(1 + readdirSync('/sys/class/net').length);
+    expect(await leaks(world)).toEqual([]);
+  });
+
+  it('is left as it was when what is chosen at the start is wrong', async () => {
+    const world = createWorld();
+    const uuid = await prepare(world, ['exit', '2']);
+    const refused = await runChild(world, 'start', { uuid, hostname: 'a b' });
+    expect(refused).toMatchObject({
+      code: 254,
+      stderr: expect.stringMatching(/^invalid host name/),
+    });
+    expect(stateOf(world, uuid)).toBe('prepared');
+    expect((await runChild(world, 'start', { uuid })).code).toBe(2);
   });
 
   it('writes its UUID to a file', async () => {
@@ -99,7 +121,7 @@ describe('a prepared pod', () => {
   it('runs once, however many try at the same time', async () => {
     const world = createWorld();
     const uuid = await prepare(world, ['sleep', '1', 'exit', '9']);
-    const endings = await Promise.all([1, 2, 3].map(() => runChild(world, 'start', uuid)));
+    const endings = await Promise.all([1, 2, 3].map(() => runChild(world, 'start', { uuid })));
     expect(endings.map(({ code }) => code).sort()).toEqual([254, 254, 9]);
     for (const { code, stderr } of endings) {
       if (code === 254) expect(stderr).toMatch(/^pod "[0-9a-f-]+" is (not prepared|just being)/);

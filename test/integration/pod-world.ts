@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { pack } from 'tar-stream';
+import { onTestFinished } from 'vitest';
 import { type InsecureOptions, secure } from '../../src/config/insecure.ts';
 import type { ImageRecord } from '../../src/image/image-record.ts';
 import { defaultUnpackLimits } from '../../src/image/unpack-limits.ts';
@@ -113,9 +114,11 @@ export function requestOf(
 
 /** Starts a process that prepares and runs a pod, or what `verb` says (pod-child.ts). */
 export function startChild(world: World, verb: string, argument: unknown) {
-  return spawn(process.execPath, [child, world.dataDir, verb, JSON.stringify(argument)], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  const words = [child, world.dataDir, verb, JSON.stringify(argument)];
+  const started = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  // A test that failed must not leave its pod running; one that has ended is not there to be killed.
+  onTestFinished(() => void started.kill('SIGKILL'));
+  return started;
 }
 
 /** Runs such a process to its end. */
