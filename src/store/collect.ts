@@ -42,19 +42,12 @@ export async function removeImage(
   id: ImageId,
   inUse: ReadonlySet<ImageId>,
 ): Promise<void> {
-  using _lock = await lockExclusively(layout, 'images');
-  if (!index.ids().includes(id)) throw new GantryError('not-found', 'no image IDs found');
-  try {
-    dropRecord(layout, id);
-    const collector = new Collector(layout, index, {
-      inUse,
-      graceSeconds: Number.MAX_SAFE_INTEGER,
-    });
+  const options = { inUse, graceSeconds: Number.MAX_SAFE_INTEGER };
+  await collecting(layout, index, options, `remove image ${id}`, (collector) => {
+    collector.drop(id);
     collector.trees();
     collector.blobs();
-  } catch (error) {
-    throw storeFailure(layout.dir, `remove image ${id}`, error);
-  }
+  });
 }
 
 /** Removes what nothing needs any more; see `Store.imageGc`. */
@@ -63,17 +56,35 @@ export async function collectImages(
   index: ImageIndex,
   options: CollectOptions,
 ): Promise<CollectSummary> {
-  using _lock = await lockExclusively(layout, 'images');
-  const collector = new Collector(layout, index, options);
-  try {
-    collector.images();
-    collector.trees();
-    collector.blobs();
-    collector.brokenOff();
-  } catch (error) {
-    throw storeFailure(layout.dir, 'collect unused images', error);
-  }
+  const collector = await collecting(layout, index, options, 'collect unused images', (found) => {
+    found.images();
+    found.trees();
+    found.blobs();
+    found.brokenOff();
+  });
   return collector.summary();
+}
+
+async function collecting(
+  layout: StoreLayout,
+  index: ImageIndex,
+  options: CollectOptions,
+  doing: string,
+  work: (collector: Collector) => void,
+): Promise<Collector> {
+  const lock = await lockExclusively(layout, 'images');
+  let collector: Collector | undefined;
+  try {
+    collector = new Collector(layout, index, options);
+    work(collector);
+    return collector;
+  } catch (error) {
+    throw storeFailure(layout.dir, doing, error);
+  } finally {
+    lock.release();
+    // Deleting takes its time, and pods that start meanwhile need not wait for it.
+    collector?.emptyTrash();
+  }
 }
 
 /** One collection; whoever makes it holds the images' lock exclusively. */
@@ -86,6 +97,7 @@ class Collector {
   readonly #layers: string[] = [];
   readonly #leftovers: string[] = [];
   readonly #failures: { id: ImageId; error: Error }[] = [];
+  #trash: Staging | undefined;
 
   constructor(layout: StoreLayout, index: ImageIndex, options: CollectOptions) {
     this.#layout = layout;
@@ -101,6 +113,17 @@ class Collector {
       leftovers: this.#leftovers,
       failures: this.#failures,
     };
+  }
+
+  /** Deletes the trees that were removed. */
+  emptyTrash(): void {
+    this.#trash?.discard();
+  }
+
+  /** The record of one image, readable or not. Throws `not-found`. */
+  drop(id: ImageId): void {
+    if (!this.#kept.delete(id)) throw new GantryError('not-found', 'no image IDs found');
+    dropRecord(this.#layout, id);
   }
 
   /** Records no pod uses and nobody used lately. */
@@ -195,15 +218,11 @@ class Collector {
     );
   }
 
-  /** A tree disappears at once, and then takes its time to be deleted. */
+  /** A tree disappears at once; its files go when the lock is free again. */
   #dropTree(name: string): void {
-    const staging = Staging.open(this.#layout.staging);
-    try {
-      renameSync(this.#layout.layer(name), staging.path('removed'));
-      syncDirectory(this.#layout.layers);
-    } finally {
-      staging.discard();
-    }
+    this.#trash ??= Staging.open(this.#layout.staging);
+    renameSync(this.#layout.layer(name), this.#trash.path(name));
+    syncDirectory(this.#layout.layers);
     if (!name.startsWith('deps-')) return;
     rmSync(this.#layout.renderingNote(name), { force: true });
     rmSync(join(this.#layout.locks, name), { force: true });

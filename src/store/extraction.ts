@@ -82,6 +82,7 @@ async function writeOutputDirectory(
   const parent = dirname(target);
   let staging: Staging | undefined;
   try {
+    mkdirSync(parent, { recursive: true });
     staging = Staging.open(parent, `.${basename(target)}.`);
     const output = staging.path('output');
     const scratch = staging.path('scratch');

@@ -1,4 +1,5 @@
 import { existsSync, utimesSync } from 'node:fs';
+import { errnoOf } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
 import type { Dependency } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
@@ -38,9 +39,18 @@ export async function renderedLayer(
     using _lock = await lockExclusively(layout, id);
     if (!existsSync(tree)) render(layout, steps, id);
   }
-  const now = new Date();
-  utimesSync(layout.renderingNote(id), now, now);
+  markUsed(layout.renderingNote(id));
   return tree;
+}
+
+function markUsed(note: string): void {
+  const now = new Date();
+  try {
+    utimesSync(note, now, now);
+  } catch (error) {
+    // Without its note the tree is collected once no pod uses it, and rendered again when wanted.
+    if (errnoOf(error) !== 'ENOENT') throw error;
+  }
 }
 
 function render(layout: StoreLayout, steps: readonly RenderStep[], id: string): void {
