@@ -14,7 +14,7 @@
 
 static int tell(const struct step *step)
 {
-	complain(word_name(step->word), " ", step->argv[0], ": ", error_text(errno), NULL);
+	complain(word_name(step->word), " ", step->argv[0], ": ", error_text(errno));
 	return -1;
 }
 

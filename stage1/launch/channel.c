@@ -48,6 +48,9 @@ int receive_event(int channel, struct event *event, int *fd)
 	memset(event, 0, sizeof *event);
 	*fd = -1;
 	ssize_t n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	/* Reported once when init ended with an order unread; what it told before is still there. */
+	if (n < 0 && errno == ECONNRESET)
+		n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n < (ssize_t)offsetof(struct event, text))

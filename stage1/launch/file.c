@@ -57,6 +57,18 @@ int perform_make_directory(struct launch *launch, const struct step *step)
 	return make_one_directory(path, mode_of(step));
 }
 
+/* Opens the parent and removes what is at the leaf, unless it is a directory. */
+static int clear_leaf(const char *path, const char **leaf)
+{
+	int parent = open_parent(path, leaf);
+	if (parent >= 0 && unlinkat(parent, *leaf, 0) < 0 && errno != ENOENT) {
+		int number = errno;
+		close(parent);
+		return -number;
+	}
+	return parent;
+}
+
 int perform_make_file(struct launch *launch, const struct step *step)
 {
 	(void)launch;
@@ -68,30 +80,16 @@ int perform_make_file(struct launch *launch, const struct step *step)
 		close(there);
 		return status;
 	}
-	int parent = open_parent(step->argv[0], &leaf);
+	/* A dangling link (an image's /etc/resolv.conf into /run) gives way to the file. */
+	int parent = clear_leaf(step->argv[0], &leaf);
 	if (parent < 0)
 		return parent;
-	/* A dangling link (an image's /etc/resolv.conf into /run) gives way to the file. */
-	if (there == -ENOENT && unlinkat(parent, leaf, 0) < 0 && errno != ENOENT)
-		there = -errno;
 	int fd = openat(parent, leaf, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode_of(step));
 	int status = fd < 0 ? -errno : 0;
 	close(parent);
 	if (fd >= 0)
 		close(fd);
 	return status;
-}
-
-/* Opens the parent and removes what is at the leaf, unless it is a directory. */
-static int clear_leaf(const char *path, const char **leaf)
-{
-	int parent = open_parent(path, leaf);
-	if (parent >= 0 && unlinkat(parent, *leaf, 0) < 0 && errno != ENOENT) {
-		int number = errno;
-		close(parent);
-		return -number;
-	}
-	return parent;
 }
 
 int perform_write_file(struct launch *launch, const struct step *step)

@@ -24,42 +24,38 @@ struct words {
 	size_t count;
 };
 
-/* `<root>/REST` for this binary's `<root>/bin/gantry`, or NULL. */
-static char *installed(const char *rest)
+/* `<root>/REST` for this binary's `<root>/bin/gantry`. */
+static _Bool installed(char *path, size_t room, const char *rest)
 {
-	char path[PATH_MAX];
-	ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-	if (length <= 0)
-		return NULL;
-	path[length] = '\0';
+	ssize_t length = readlink("/proc/self/exe", path, room - 1);
+	path[length > 0 ? length : 0] = '\0';
 	for (int up = 0; up < 2; up++) {
 		char *slash = strrchr(path, '/');
 		if (slash == NULL)
-			return NULL;
+			return 0;
 		*slash = '\0';
 	}
-	char *whole = malloc(strlen(path) + strlen(rest) + 1);
-	if (whole != NULL) {
-		memcpy(whole, path, strlen(path) + 1);
-		memcpy(whole + strlen(path), rest, strlen(rest) + 1);
-	}
-	return whole;
+	struct text t = {.data = path, .room = room, .length = strlen(path)};
+	text_add(&t, rest);
+	return 1;
 }
 
 /* Becomes Node with the `count` words from `words` on. */
 static int become_node(size_t count, char **words)
 {
-	char *node = installed("/bin/node"), *bundle = installed("/dist/gantry.js");
+	static char node[PATH_MAX], bundle[PATH_MAX];
 	char **argv = calloc(count + 3, sizeof *argv);
-	if (node == NULL || bundle == NULL || argv == NULL) {
-		complain("cannot find its own installation", NULL);
+	if (argv == NULL || !installed(node, sizeof node, "/bin/node") || !installed(bundle, sizeof bundle, "/dist/gantry.js")) {
+		free(argv);
+		complain("cannot find its own installation");
 		return 254;
 	}
 	argv[0] = node;
 	argv[1] = bundle;
 	memcpy(argv + 2, words, count * sizeof *argv);
 	execve(node, argv, environ);
-	complain(node, ": ", error_text(errno), ": build or install Gantry again", NULL);
+	complain(node, ": ", error_text(errno), ": build or install Gantry again");
+	free(argv);
 	return 254;
 }
 
@@ -171,19 +167,19 @@ static _Bool read_uuid_file(struct words *w)
 /* Waits, then has Node print, without the words that asked for the wait. */
 static int status(const struct words *w, long long ready, long long ended)
 {
-	char *argv[5];
+	char directory[PATH_MAX + 8], format[64], *argv[4];
+	struct text d = TEXT_IN(directory), f = TEXT_IN(format);
 	size_t argc = 0;
 	int code = wait_for_pod(w->data, w->operands[0], ready, ended);
 	if (code != 0)
 		return code;
-	char *directory = malloc(strlen(w->data) + 7), *format = w->format != NULL ? malloc(strlen(w->format) + 10) : NULL;
-	if (directory == NULL || (w->format != NULL && format == NULL))
-		return 254;
-	strcpy(stpcpy(directory, "--dir="), w->data);
+	text_add(&d, "--dir=");
+	text_add(&d, w->data);
 	argv[argc++] = (char *)"status";
 	argv[argc++] = directory;
-	if (format != NULL) {
-		strcpy(stpcpy(format, "--format="), w->format);
+	if (w->format != NULL) {
+		text_add(&f, "--format=");
+		text_add(&f, w->format);
 		argv[argc++] = format;
 	}
 	argv[argc++] = w->operands[0];
@@ -221,6 +217,7 @@ int main(int argc, char **argv)
 	int code = -1;
 	if (verb != NULL && geteuid() == 0) /* Node says why not */
 		code = carry_out(verb, &w);
+	free(w.operands);
 	if (code >= 0)
 		return code;
 	subcommand = verb != NULL ? verb : "gantry";

@@ -14,7 +14,7 @@
 #include "mount.h"
 #include "text.h"
 
-#define MAX_PLAN (1024 * 1024)
+#define MAX_PLAN 1048576
 
 enum { IN_SUPERVISOR = 1, IN_POD = 2, IN_APP = 4, IN_TEARDOWN = 8, IN_BOTH = IN_POD | IN_APP };
 
@@ -174,7 +174,7 @@ static char *next_word(struct reader *r)
 
 static int refuse(const char *why, const char *what)
 {
-	complain("plan: ", why, what, NULL);
+	complain("plan: ", why, what);
 	return -1;
 }
 
@@ -227,21 +227,20 @@ static int read_step(struct reader *r)
 	return 0;
 }
 
-static int read_words(struct reader *r, char *bytes, size_t size)
+static int read_words(struct reader *r, struct plan *plan, size_t size)
 {
 	size_t words = 0;
 	for (size_t i = 0; i < size; i++)
-		words += bytes[i] == '\0';
-	r->at = bytes;
-	r->end = bytes + size;
+		words += plan->bytes[i] == '\0';
 	/* A step takes two words besides its arguments, so there is room for a NULL after each. */
-	r->arguments = calloc(words + 1, sizeof *r->arguments);
-	r->steps = calloc(words / 2 + 1, sizeof *r->steps);
-	if (r->arguments == NULL || r->steps == NULL)
+	plan->arguments = calloc(words + 1, sizeof *plan->arguments);
+	plan->steps = calloc(words / 2 + 1, sizeof *plan->steps);
+	if (plan->arguments == NULL || plan->steps == NULL)
 		return refuse("out of memory", "");
+	*r = (struct reader){.at = plan->bytes, .end = plan->bytes + size, .arguments = plan->arguments, .steps = plan->steps};
 
-	char *magic = next_word(r), *version = magic != NULL ? next_word(r) : NULL;
-	if (version == NULL || strcmp(magic, "gantry-plan") != 0)
+	const char *magic = next_word(r), *version = magic != NULL ? next_word(r) : NULL;
+	if (magic == NULL || version == NULL || strcmp(magic, "gantry-plan") != 0)
 		return refuse("not a launch plan", "");
 	if (strcmp(version, "1") != 0)
 		return refuse("unknown version ", version);
@@ -256,9 +255,9 @@ static struct section *open_section(struct plan *plan, const struct step *step, 
 {
 	const char *name = step->argv[0];
 	struct section *section = NULL;
-	_Bool is_app = strcmp(name, "app") == 0;
+	_Bool is_app = name != NULL && strcmp(name, "app") == 0;
 
-	if (is_app != (step->argc == 2))
+	if (name == NULL || is_app != (step->argc == 2))
 		return NULL;
 	if (is_app && plan->pod.name != NULL && plan->teardown.name == NULL && plan->app_count < MAX_APPS &&
 	    plan_app(plan, step->argv[1]) == NULL) {
@@ -351,50 +350,43 @@ static int check_whole(struct plan *plan)
 
 static int refuse_file(const char *path, const char *why)
 {
-	complain("plan ", path, ": ", why, NULL);
+	complain("plan ", path, ": ", why);
 	return -1;
 }
 
-/* The bytes of the file, or NULL. Read, not mapped: a mapping would follow later writes. */
-static char *load(const char *path, size_t *size)
+/* Reads the file's bytes. Not mapped: a mapping would follow later writes. */
+static int load(struct plan *plan, const char *path, size_t *size)
 {
 	struct stat st;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0 || fstat(fd, &st) < 0) {
-		refuse_file(path, error_text(errno));
-		return NULL;
+		int number = errno;
+		if (fd >= 0)
+			close(fd);
+		return refuse_file(path, error_text(number));
 	}
-	if (!S_ISREG(st.st_mode) || st.st_size > MAX_PLAN || st.st_uid != geteuid() || (st.st_mode & 022) != 0) {
-		refuse_file(path, "must be a regular file of up to 1 MiB that only its owner may write");
-		return NULL;
+	_Bool safe = S_ISREG(st.st_mode) && st.st_size <= MAX_PLAN && st.st_uid == geteuid() && (st.st_mode & 022) == 0;
+	plan->bytes = safe ? malloc((size_t)st.st_size + 1) : NULL;
+	*size = 0;
+	ssize_t n = 1;
+	while (plan->bytes != NULL && n > 0 && *size < (size_t)st.st_size) {
+		n = read(fd, plan->bytes + *size, (size_t)st.st_size - *size);
+		*size += n > 0 ? (size_t)n : 0;
 	}
-	char *bytes = malloc((size_t)st.st_size + 1);
-	size_t have = 0;
-	while (bytes != NULL && have < (size_t)st.st_size) {
-		ssize_t n = read(fd, bytes + have, (size_t)st.st_size - have);
-		if (n <= 0)
-			break;
-		have += (size_t)n;
-	}
-	if (bytes == NULL || have != (size_t)st.st_size)
-		refuse_file(path, "cannot be read whole");
-	else
-		*size = have;
 	close(fd);
-	return bytes != NULL && have == (size_t)st.st_size ? bytes : NULL;
+	if (!safe)
+		return refuse_file(path, "must be a regular file of up to 1 MiB that only its owner may write");
+	return plan->bytes != NULL && n > 0 ? 0 : refuse_file(path, "cannot be read whole");
 }
 
 int read_plan(struct plan *plan, const char *path)
 {
-	struct reader r = {0};
-	size_t size = 0;
+	struct reader r;
+	size_t size;
 	memset(plan, 0, sizeof *plan);
-	char *bytes = load(path, &size);
-	if (bytes == NULL)
+	if (load(plan, path, &size) < 0 || read_words(&r, plan, size) < 0 || divide(plan, &r) < 0)
 		return -1;
-	if (read_words(&r, bytes, size) < 0 || divide(plan, &r) < 0 || check_whole(plan) < 0)
-		return -1;
-	return 0;
+	return check_whole(plan);
 }
 
 const struct section *plan_app(const struct plan *plan, const char *name)

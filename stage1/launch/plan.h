@@ -69,6 +69,9 @@ struct plan {
 	unsigned long long namespaces; /* CLONE_NEW… */
 	unsigned grace;                /* seconds */
 	_Bool terminal;
+	/* What all of the above points into. */
+	char *bytes, **arguments;
+	struct step *steps;
 };
 
 /* Reads and checks the plan at `path`. On refusal says why with complain() and returns -1. The

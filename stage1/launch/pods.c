@@ -27,7 +27,7 @@ int pod_path(char path[PATH_MAX], const char *data, enum pod_phase phase, const 
 static _Bool is_uuid(const char *name)
 {
 	size_t i = 0;
-	for (; name[i] != '\0' && i < UUID_LENGTH; i++) {
+	for (; i < UUID_LENGTH && name[i] != '\0'; i++) {
 		_Bool hyphen = i == 8 || i == 13 || i == 18 || i == 23;
 		if (hyphen ? name[i] != '-' : strchr("0123456789abcdef", name[i]) == NULL)
 			return 0;
@@ -72,7 +72,7 @@ const char *find_named_pod(const char *data, const char *prefix, struct named_po
 	long long matches = 0;
 	struct text t = TEXT_IN(why);
 
-	for (size_t i = 0; prefix[i] != '\0' && i < sizeof lower - 1; i++)
+	for (size_t i = 0; i < sizeof lower - 1 && prefix[i] != '\0'; i++)
 		lower[i] = (char)tolower((unsigned char)prefix[i]);
 	if (lower[0] == '\0')
 		return "UUID cannot be empty";

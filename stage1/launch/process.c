@@ -56,6 +56,6 @@ void run_sealed(char **argv)
 	int tree = open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
 	if (tree >= 0 && mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes) == 0)
 		syscall(SYS_execveat, tree, "", argv, environ, AT_EMPTY_PATH);
-	complain("cannot seal the launcher (root and /proc are needed): ", error_text(errno), NULL);
+	complain("cannot seal the launcher (root and /proc are needed): ", error_text(errno));
 	exit(254);
 }

@@ -26,7 +26,7 @@ static void replace(const char *path, const struct text *content)
 	}
 	int number = errno;
 	unlink(temporary);
-	complain("status file ", path, ": ", error_text(number), NULL);
+	complain("status file ", path, ": ", error_text(number));
 }
 
 static void add_moment(struct text *t, struct moment moment)

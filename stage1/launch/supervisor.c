@@ -111,7 +111,7 @@ static void take_event(const struct event *event, int fd)
 		break;
 	case EVENT_FAILED:
 		give_terminal_back();
-		complain(event->text, NULL);
+		complain(event->text);
 		run.failed = 1;
 		break;
 	case EVENT_SET_UP:
@@ -154,7 +154,7 @@ static _Bool take_events(void)
 
 static int fail(const char *what)
 {
-	complain(what, ": ", error_text(errno), NULL);
+	complain(what, ": ", error_text(errno));
 	return -1;
 }
 
@@ -228,7 +228,7 @@ static void settle_killed(int number)
 /* As init ended by a signal, so does the run process. */
 static void end_by(int number)
 {
-	complain("the pod was killed", NULL);
+	complain("the pod was killed");
 	signal(number, SIG_DFL);
 	raise(number);
 }

@@ -1,6 +1,5 @@
 #include "text.h"
 
-#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,7 +41,7 @@ void text_number(struct text *t, long long value, int width, char pad)
 void text_add_plain(struct text *t, const char *more)
 {
 	size_t length = 0;
-	for (; more[length] != '\0' && length < 120; length++) {
+	for (; length < 120 && more[length] != '\0'; length++) {
 		unsigned char c = (unsigned char)more[length];
 		char shown = c < ' ' || c == 127 ? '?' : (char)c;
 		add_bytes(t, &shown, 1);
@@ -72,19 +71,16 @@ const char *error_text(int number)
 	return words != NULL ? words : "Unknown error";
 }
 
-void complain(const char *first, ...)
+void complain_words(const char *const *words)
 {
 	char line[1024];
 	struct text t = TEXT_IN(line);
-	va_list more;
 
 	text_add(&t, "gantry: ");
 	text_add(&t, subcommand);
 	text_add(&t, ": ");
-	va_start(more, first);
-	for (const char *word = first; word != NULL; word = va_arg(more, const char *))
-		text_add(&t, word);
-	va_end(more);
+	for (; *words != NULL; words++)
+		text_add(&t, *words);
 	if (t.length > sizeof line - 2)
 		t.length = sizeof line - 2;
 	line[t.length] = '\n';

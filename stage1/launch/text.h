@@ -26,8 +26,9 @@ bool parse_number(const char *word, unsigned base, unsigned long long max, unsig
 /* The operating system's words for errno `number`. */
 const char *error_text(int number);
 
-/* Prints `gantry: SUBCOMMAND: ` and the strings up to NULL as one line, in one write, to standard error. */
-void complain(const char *first, ...) __attribute__((sentinel));
+/* complain("a", "b") prints `gantry: SUBCOMMAND: ab` as one line, in one write, to standard error. */
+#define complain(...) complain_words((const char *const[]){__VA_ARGS__, NULL})
+void complain_words(const char *const *words);
 /* The SUBCOMMAND of complain(). */
 extern const char *subcommand;
 

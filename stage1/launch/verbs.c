@@ -30,13 +30,13 @@ static void pause_ms(long ms)
 
 static int fail(const char *what, const char *why)
 {
-	complain(what, ": ", why, NULL);
+	complain(what, ": ", why);
 	return 254;
 }
 
 static int fail_pod(const struct named_pod *pod, const char *why)
 {
-	complain("pod \"", pod->uuid, "\" ", why, NULL);
+	complain("pod \"", pod->uuid, "\" ", why);
 	return 254;
 }
 
@@ -138,7 +138,7 @@ int enter_pod(const char *data, const char *app, const char *uuid, char **comman
 	if (argv[1] == NULL)
 		return 254;
 	if (command[0] == NULL) {
-		complain("no command specified, assuming \"", shell[0], "\"", NULL);
+		complain("no command specified, assuming \"", shell[0], "\"");
 		command = shell;
 	}
 	for (; *command != NULL && argc < sizeof argv / sizeof *argv - 1; command++)
@@ -199,7 +199,7 @@ static int stop_pod(const char *data, _Bool force, const char *uuid)
 		/* It may have ended by itself meanwhile, which is what was wanted. */
 		locate_pod(data, &pod);
 		if (pod.phase == PHASE_RUN && pod_is_locked(pod.path)) {
-			complain("error stopping \"", pod.uuid, "\"", NULL);
+			complain("error stopping \"", pod.uuid, "\"");
 			return 254;
 		}
 	}
@@ -217,7 +217,7 @@ int stop_pods(const char *data, _Bool force, char **uuids)
 	if (failed == 0)
 		return 0;
 	text_number(&t, failed, 0, ' ');
-	complain("failed to stop ", number, " pod(s)", NULL);
+	complain("failed to stop ", number, " pod(s)");
 	return 254;
 }
 

@@ -23,7 +23,7 @@
 
 static int fail(const char *what, const char *why)
 {
-	complain(what, ": ", why, NULL);
+	complain(what, ": ", why);
 	return 254;
 }
 

@@ -30,12 +30,12 @@ int main(int argc, char **argv)
 	static struct plan plan;
 	subcommand = "run";
 	if (argc != 2) {
-		complain("usage: run UUID, in the pod directory", NULL);
+		complain("usage: run UUID, in the pod directory");
 		return 254;
 	}
 	int lock = find_lock();
 	if (lock < 0) {
-		complain("GANTRY_LOCK_FD does not name the lock of the pod directory", NULL);
+		complain("GANTRY_LOCK_FD does not name the lock of the pod directory");
 		return 254;
 	}
 	run_sealed(argv);

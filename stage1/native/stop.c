@@ -48,7 +48,7 @@ int main(int argc, char **argv)
 	_Bool forced = argc > 1 && strcmp(argv[1], "--force") == 0;
 	subcommand = "stop";
 	if (find_started_pod(&pod) < 0) {
-		complain(pod_is_locked(".") ? "the processes of the pod cannot be found" : "the pod is not running", NULL);
+		complain(pod_is_locked(".") ? "the processes of the pod cannot be found" : "the pod is not running");
 		return 254;
 	}
 	if (forced) {
