@@ -79,7 +79,7 @@ export function skopeoUmoci(directory: string, mirror: Mirror): Contender {
   const certificates = `--src-cert-dir=${dirname(mirror.certificate)}`;
   return {
     name: 'skopeo copy + umoci unpack',
-    note: 'the same tree and gzip level from the same server; sha256 only, no signature, no sync',
+    note: 'the same tree, gzip, from the same server; sha256 only, no signature, no sync',
     programs: ['skopeo', 'umoci'],
     round: async () => [
       {
