@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  unlinkSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -13,8 +14,10 @@ import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ImageRecord } from '../../src/image/image-record.ts';
 import { parseReference } from '../../src/image/reference.ts';
+import { namesIn } from '../../src/store/staging.ts';
 import type { Store } from '../../src/store/store.ts';
 import { needs, root } from '../support/requirements.ts';
+import { temporaryDirectory } from '../support/temporary.ts';
 import { aciOf, manifestOf, wideLimits } from '../unit/store/image-archive.ts';
 import { contentsOf, emptyStore, importImage } from './store-fixture.ts';
 
@@ -189,6 +192,25 @@ describe('work broken off', () => {
     expect(readdirSync(store.layout.staging)).toEqual([]);
   });
 
+  it('at any moment leaves the whole image or nothing that stays', async () => {
+    const store = emptyStore();
+    const image = join(temporaryDirectory(), 'image.aci');
+    const files = Array.from({ length: 400 }, (_, i) => ({
+      name: `rootfs/d${i % 20}/${i}`,
+      content: String(i).repeat(2000),
+    }));
+    writeFileSync(image, gzipSync(aciOf(files)));
+    for (let delay = 60; delay < 400; delay += 35) {
+      await killedImport(store, image, delay);
+      const records = store.listImages();
+      for (const record of records) await store.verifyImage(record);
+      await store.imageGc({ inUse: new Set(), graceSeconds: day });
+      expect(readdirSync(store.layout.staging)).toEqual([]);
+      expect(namesIn(store.layout.layers)).toEqual(records.map(({ id }) => id));
+      for (const { id } of records) await store.removeImage(id);
+    }
+  });
+
   it('between tree and record leaves a tree and a blob that are collected', async () => {
     const store = emptyStore();
     const kept = await put(store, 'example.com/kept');
@@ -199,7 +221,6 @@ describe('work broken off', () => {
     writeFileSync(half, readFileSync(path).subarray(0, 100));
     utimesSync(half, 1000, 1000);
     writeFileSync(join(store.layout.images, `.new-2-${record.id}.json`), 'being written');
-    const { unlinkSync } = await import('node:fs');
     unlinkSync(path);
     const summary = await store.imageGc({ inUse: new Set(), graceSeconds: day });
     expect(summary.layers).toEqual([record.id]);
@@ -219,3 +240,24 @@ describe('work broken off', () => {
     expect(readdirSync(store.layout.staging)).toEqual([]);
   });
 });
+
+/** Imports an image in a process of its own, which is killed after so many milliseconds. */
+async function killedImport(store: Store, image: string, delay: number): Promise<void> {
+  const module = new URL('../../src/store/store.ts', import.meta.url).href;
+  const child = spawn(process.execPath, [
+    '--input-type=module',
+    '-e',
+    `import { readFileSync } from 'node:fs';
+     const { Store } = await import('${module}');
+     const ingest = await Store.open('${store.dir}').beginIngest(${JSON.stringify(wideLimits)});
+     console.log('receiving');
+     await ingest.write(readFileSync('${image}'));
+     const staged = await ingest.finish();
+     await staged.commit({ source: {}, provenance: { kind: 'unverified', reason: 'a test' } });`,
+  ]);
+  const ended = once(child, 'exit');
+  await Promise.race([once(child.stdout, 'data'), ended]);
+  await Promise.race([new Promise((resolve) => setTimeout(resolve, delay)), ended]);
+  child.kill('SIGKILL');
+  await ended;
+}
