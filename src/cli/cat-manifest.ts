@@ -3,6 +3,7 @@ import { readManifest } from '../pod/manifest.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { formatJson } from './format.ts';
 import { onlyPod, uuidFileOption } from './pod-selection.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'cat-manifest',
@@ -16,7 +17,7 @@ export const definition: CommandDefinition = {
   run(context, { operands, options }) {
     using pod = onlyPod(context, operands, options);
     const format = options['prettyPrint'] === false ? 'json' : 'json-pretty';
-    process.stdout.write(`${formatJson(podManifestDocument(readManifest(pod)), format)}\n`);
+    print(`${formatJson(podManifestDocument(readManifest(pod)), format)}\n`);
     return 0;
   },
 };

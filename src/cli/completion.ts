@@ -2,6 +2,7 @@ import type { Option } from 'commander';
 import { GantryError } from '../error.ts';
 import { buildCommand, type CommandDefinition } from './command.ts';
 import { globalOptions } from './globals.ts';
+import { print } from './print.ts';
 import { allDefinitions } from './registry.ts';
 
 export const definition: CommandDefinition = {
@@ -15,7 +16,7 @@ export const definition: CommandDefinition = {
     if (operands.length !== 1 || write === undefined) {
       throw new GantryError('usage', 'name one shell: gantry completion bash, zsh or fish');
     }
-    process.stdout.write(write(await vocabulary()));
+    print(write(await vocabulary()));
     return 0;
   },
 };

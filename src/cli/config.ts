@@ -3,6 +3,7 @@ import type { CommandDefinition } from './command.ts';
 import { valued } from './command.ts';
 import { formatJson } from './format.ts';
 import { parseFormat } from './output.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'config',
@@ -12,7 +13,7 @@ export const definition: CommandDefinition = {
   options: [valued('--format <FORMAT>', 'json or json-pretty', 'json-pretty')],
   run(context, { options }) {
     const format = parseFormat(options['format']) ?? 'json-pretty';
-    process.stdout.write(`${formatJson(describeConfig(context.directories), format)}\n`);
+    print(`${formatJson(describeConfig(context.directories), format)}\n`);
     return 0;
   },
 };

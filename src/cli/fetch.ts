@@ -6,6 +6,7 @@ import { type AppWords, parseApps, SIGNATURE_OPTION } from './apps.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { requireRoot } from './context.ts';
 import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'fetch',
@@ -33,7 +34,7 @@ export const definition: CommandDefinition = {
       });
       const shown =
         options['full'] === true ? record.id : record.id.slice(0, 'sha512-'.length + 32);
-      process.stdout.write(`${shown}\n`);
+      print(`${shown}\n`);
     }
     return 0;
   },

@@ -2,7 +2,8 @@ import { gcPods } from '../pod/gc.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { requireRoot } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { messageOf, oneLine } from './report.ts';
+import { say } from './print.ts';
+import { messageOf } from './report.ts';
 
 export const definition: CommandDefinition = {
   name: 'gc',
@@ -25,11 +26,11 @@ export const definition: CommandDefinition = {
       graceSeconds: parseDuration(String(options['gracePeriod']), '--grace-period'),
       expirePreparedSeconds: parseDuration(String(options['expirePrepared']), '--expire-prepared'),
       markOnly: options['markOnly'] === true,
-      info: (line) => console.error(`gc: ${oneLine(line)}`),
+      info: (line) => say(`gc: ${line}`),
       warn: (line) => context.report.warn(line),
     });
     for (const { uuid, error } of summary.failed) {
-      console.error(`gantry: gc: pod ${uuid}: ${oneLine(messageOf(error))}`);
+      say(`gantry: gc: pod ${uuid}: ${messageOf(error)}`);
     }
     return summary.failed.length === 0 ? 0 : 254;
   },

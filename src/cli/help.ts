@@ -1,6 +1,7 @@
 import { GantryError } from '../error.ts';
 import { buildCommand, type CommandDefinition } from './command.ts';
 import { globalOptions } from './globals.ts';
+import { print } from './print.ts';
 import { allDefinitions } from './registry.ts';
 
 export const definition: CommandDefinition = {
@@ -8,7 +9,7 @@ export const definition: CommandDefinition = {
   summary: 'explain Gantry or one of its commands',
   operands: '[COMMAND]',
   async run(_context, { operands }) {
-    if (operands.length === 0) process.stdout.write(await overview());
+    if (operands.length === 0) print(await overview());
     else await explain(operands.join(' '));
     return 0;
   },
@@ -45,5 +46,5 @@ async function explain(name: string): Promise<void> {
   if (group.length === 0) {
     throw new GantryError('usage', `unknown command "${name}": gantry help lists them`);
   }
-  process.stdout.write([`gantry ${name} COMMAND`, '', 'Commands:', ...group, ''].join('\n'));
+  print([`gantry ${name} COMMAND`, '', 'Commands:', ...group, ''].join('\n'));
 }

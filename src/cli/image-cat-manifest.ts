@@ -3,6 +3,7 @@ import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { formatJson } from './format.ts';
 import { onlyOperand, requireImage } from './image-selection.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'image cat-manifest',
@@ -16,7 +17,7 @@ export const definition: CommandDefinition = {
     const store = Store.open(context.dataDir);
     const { manifest } = requireImage(store, onlyOperand(operands, 'image'));
     const format = options['prettyPrint'] === false ? 'json' : 'json-pretty';
-    process.stdout.write(`${formatJson(imageManifestDocument(manifest), format)}\n`);
+    print(`${formatJson(imageManifestDocument(manifest), format)}\n`);
     return 0;
   },
 };

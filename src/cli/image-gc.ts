@@ -3,7 +3,7 @@ import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { requireRoot } from './context.ts';
 import { parseDuration } from './duration.ts';
-import { oneLine } from './report.ts';
+import { say } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'image gc',
@@ -25,14 +25,14 @@ export const definition: CommandDefinition = {
     });
     const verb = dryRun ? 'would remove' : 'successfully removed';
     for (const { id, name } of summary.images) {
-      console.error(`image gc: ${verb} aci for image: "${id}" ("${name}")`);
+      say(`image gc: ${verb} aci for image: "${id}" ("${name}")`);
     }
-    for (const layer of summary.layers) console.error(`image gc: ${verb} tree "${layer}"`);
+    for (const layer of summary.layers) say(`image gc: ${verb} tree "${layer}"`);
     if (summary.images.length > 0 && !dryRun) {
-      console.error(`image gc: ${summary.images.length} image(s) successfully removed`);
+      say(`image gc: ${summary.images.length} image(s) successfully removed`);
     }
     for (const { id, error } of summary.failures) {
-      console.error(`image gc: cannot remove image "${id}": ${oneLine(error.message)}`);
+      say(`image gc: cannot remove image "${id}": ${error.message}`);
     }
     return summary.failures.length > 0 ? 254 : 0;
   },

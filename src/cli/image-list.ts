@@ -5,6 +5,7 @@ import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { formatJson, formatRelative, formatSize, formatTime } from './format.ts';
 import { formatOption, parseFormat } from './output.ts';
+import { print } from './print.ts';
 import { formatTable } from './table.ts';
 
 /** One line of the list before it is formatted. */
@@ -72,7 +73,7 @@ export const definition: CommandDefinition = {
     const format = parseFormat(options['format']);
     const entries = sortEntries(readEntries(Store.open(context.dataDir)), options);
     if (format !== undefined) {
-      process.stdout.write(`${formatJson(entries.map(jsonEntry), format)}\n`);
+      print(`${formatJson(entries.map(jsonEntry), format)}\n`);
       return 0;
     }
     const full = options['full'] === true;
@@ -80,7 +81,7 @@ export const definition: CommandDefinition = {
     const fields = parseFields(String(options['fields'] ?? fallback), '--fields');
     const rows = entries.map((entry) => fields.map((field) => field.text(entry, full)));
     const legend = options['legend'] === false ? [] : [fields.map((field) => field.header)];
-    process.stdout.write(formatTable([...legend, ...rows]));
+    print(formatTable([...legend, ...rows]));
     return 0;
   },
 };

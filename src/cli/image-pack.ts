@@ -1,6 +1,7 @@
 import { GantryError } from '../error.ts';
 import { packImage } from '../store/packing.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'image pack',
@@ -38,7 +39,7 @@ export const definition: CommandDefinition = {
       compression: parseCompression(compression),
       overwrite: options['overwrite'] === true,
     });
-    process.stdout.write(`${id}\n`);
+    print(`${id}\n`);
     return 0;
   },
 };

@@ -4,6 +4,7 @@ import { Store } from '../store/store.ts';
 import type { CommandDefinition } from './command.ts';
 import { requireRoot } from './context.ts';
 import { requireImage } from './image-selection.ts';
+import { print, say } from './print.ts';
 import { messageOf } from './report.ts';
 
 export const definition: CommandDefinition = {
@@ -23,14 +24,14 @@ export const definition: CommandDefinition = {
         if (removed.has(id)) continue;
         await store.removeImage(id, inUse);
         removed.add(id);
-        process.stdout.write(`successfully removed aci for image: "${id}"\n`);
+        print(`successfully removed aci for image: "${id}"\n`);
       } catch (error) {
         if (!(error instanceof GantryError)) throw error;
         failed++;
-        console.error(`gantry: image rm: ${messageOf(error)}`);
+        say(`gantry: image rm: ${messageOf(error)}`);
       }
     }
-    if (removed.size > 0) console.error(`rm: ${removed.size} image(s) successfully removed`);
+    if (removed.size > 0) say(`rm: ${removed.size} image(s) successfully removed`);
     if (failed > 0) throw new GantryError('store', `${failed} image(s) cannot be removed`);
     return 0;
   },

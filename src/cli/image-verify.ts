@@ -2,6 +2,7 @@ import { GantryError } from '../error.ts';
 import { Store } from '../store/store.ts';
 import type { CommandDefinition } from './command.ts';
 import { requireImage } from './image-selection.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'image verify',
@@ -16,9 +17,7 @@ export const definition: CommandDefinition = {
     for (const image of operands) {
       const record = requireImage(store, image);
       await store.verifyImage(record);
-      process.stdout.write(
-        `successfully verified checksum for image: "${image}" ("${record.id}")\n`,
-      );
+      print(`successfully verified checksum for image: "${image}" ("${record.id}")\n`);
     }
     return 0;
   },

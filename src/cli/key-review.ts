@@ -1,7 +1,7 @@
 import { createInterface } from 'node:readline/promises';
 import type { KeyReview } from '../fetch/context.ts';
 import { describeKeys } from '../trust/review.ts';
-import { oneLine } from './report.ts';
+import { oneLine, print, say } from './print.ts';
 
 /** Whether somebody is there who can read a fingerprint and answer. */
 export function canAsk(): boolean {
@@ -19,7 +19,8 @@ export function askForReview(): KeyReview | undefined {
 
 /** Prints prefix, location, fingerprints and user ids of a key file, in rkt's words. */
 export async function showKey(prefix: string, location: string, bytes: Uint8Array): Promise<void> {
-  console.error(`prefix: ${JSON.stringify(prefix)}\nkey: ${JSON.stringify(location)}`);
+  say(`prefix: ${JSON.stringify(prefix)}`);
+  say(`key: ${JSON.stringify(location)}`);
   for (const key of await describeKeys(bytes)) {
     const lines = [
       `gpg key fingerprint is: ${key.displayFingerprint}`,
@@ -29,7 +30,7 @@ export async function showKey(prefix: string, location: string, bytes: Uint8Arra
         ? []
         : [`    warning: nothing it signs is believed: ${key.problem}`]),
     ];
-    process.stdout.write(`${lines.join('\n')}\n`);
+    print(`${lines.join('\n')}\n`);
   }
 }
 
@@ -41,7 +42,7 @@ export async function askWhetherToTrust(): Promise<boolean> {
       const answer = await terminal.question('Are you sure you want to trust this key (yes/no)? ');
       if (answer === 'yes') return true;
       if (answer === 'no') return false;
-      console.error("Please enter 'yes' or 'no'");
+      say("Please enter 'yes' or 'no'");
     }
   } catch {
     return false;

@@ -4,6 +4,7 @@ import { type CommandDefinition, flag } from './command.ts';
 import { formatJson, formatRelative, formatTime } from './format.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { dateOf, formatNetworks, podJson } from './pod-output.ts';
+import { print } from './print.ts';
 import { formatTable } from './table.ts';
 
 export const definition: CommandDefinition = {
@@ -18,13 +19,13 @@ export const definition: CommandDefinition = {
     const format = parseFormat(options['format']);
     const pods = listPods(context.dataDir);
     if (format !== undefined) {
-      process.stdout.write(`${formatJson(pods.map(podJson), format)}\n`);
+      print(`${formatJson(pods.map(podJson), format)}\n`);
       return 0;
     }
     const full = options['full'] === true;
     const rows = pods.flatMap((pod) => podRows(pod, full));
     const legend = options['legend'] === false ? [] : [header(full)];
-    process.stdout.write(formatTable([...legend, ...rows]));
+    print(formatTable([...legend, ...rows]));
     return 0;
   },
 };

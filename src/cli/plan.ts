@@ -1,6 +1,7 @@
 import { formatPlan } from '../pod/plan.ts';
 import type { CommandDefinition } from './command.ts';
 import { onlyPod, uuidFileOption } from './pod-selection.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'plan',
@@ -11,7 +12,7 @@ export const definition: CommandDefinition = {
   options: [uuidFileOption()],
   run(context, { operands, options }) {
     using pod = onlyPod(context, operands, options);
-    process.stdout.write(formatPlan(pod));
+    print(formatPlan(pod));
     return 0;
   },
 };

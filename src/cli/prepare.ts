@@ -1,6 +1,7 @@
 import type { CommandDefinition } from './command.ts';
 import { requireRoot } from './context.ts';
 import { PREPARE_OPTIONS, parseAppWords, preparePodFrom } from './pod-request.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'prepare',
@@ -12,7 +13,7 @@ export const definition: CommandDefinition = {
   async run(context, invocation) {
     requireRoot();
     using pod = await preparePodFrom(context, invocation, { runsNow: false });
-    process.stdout.write(`${pod.uuid}\n`);
+    print(`${pod.uuid}\n`);
     return 0;
   },
 };

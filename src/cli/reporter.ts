@@ -1,6 +1,6 @@
 import type { Reporter } from '../fetch/reporter.ts';
 import { formatSize } from './format.ts';
-import { oneLine } from './report.ts';
+import { oneLine, say } from './print.ts';
 
 /** A reporter that can be silenced, for `--quiet`. */
 export interface TerminalReporter extends Reporter {
@@ -11,7 +11,6 @@ type Transfer = ReturnType<Reporter['transfer']>;
 
 /** Speaks on standard error: a progress bar where it is a terminal, plain lines elsewhere. */
 export function createReporter(debug: boolean): TerminalReporter {
-  const say = (line: string) => console.error(oneLine(line));
   const reporter: TerminalReporter = {
     quiet: false,
     info: (line) => {
@@ -23,9 +22,7 @@ export function createReporter(debug: boolean): TerminalReporter {
     warn: (line) => say(`warning: ${line}`),
     transfer: (label, total) => {
       if (reporter.quiet) return SILENT;
-      return process.stderr.isTTY
-        ? barTransfer(oneLine(label), total)
-        : lineTransfer(label, total, say);
+      return process.stderr.isTTY ? barTransfer(oneLine(label), total) : lineTransfer(label, total);
     },
   };
   return reporter;
@@ -33,11 +30,7 @@ export function createReporter(debug: boolean): TerminalReporter {
 
 const SILENT: Transfer = { advance: () => undefined, done: () => undefined };
 
-function lineTransfer(
-  label: string,
-  total: number | undefined,
-  say: (line: string) => void,
-): Transfer {
+function lineTransfer(label: string, total: number | undefined): Transfer {
   say(total === undefined ? `${label}` : `${label}: ${formatSize(total)}`);
   return SILENT;
 }

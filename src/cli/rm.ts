@@ -4,7 +4,8 @@ import { removePod } from '../pod/remove.ts';
 import type { CommandDefinition } from './command.ts';
 import { type Context, requireRoot } from './context.ts';
 import { podNames, uuidFileOption } from './pod-selection.ts';
-import { messageOf, oneLine } from './report.ts';
+import { print, say } from './print.ts';
+import { messageOf } from './report.ts';
 
 export const definition: CommandDefinition = {
   name: 'rm',
@@ -23,11 +24,11 @@ function removed(context: Context, prefix: string): boolean {
   try {
     using pod = findPod(context.dataDir, prefix);
     removePod(pod, (line) => context.report.info(line));
-    process.stdout.write(`"${pod.uuid}"\n`);
+    print(`"${pod.uuid}"\n`);
     return true;
   } catch (error) {
     if (!(error instanceof GantryError)) throw error;
-    console.error(`gantry: rm: ${oneLine(messageOf(error))}`);
+    say(`gantry: rm: ${messageOf(error)}`);
     return false;
   }
 }

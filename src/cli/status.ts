@@ -7,6 +7,7 @@ import { becomeFront } from './installation.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { formatNetworks, podJson, timeLine } from './pod-output.ts';
 import { onlyPod, podNames, uuidFileOption } from './pod-selection.ts';
+import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'status',
@@ -31,7 +32,7 @@ export const definition: CommandDefinition = {
     using pod = onlyPod(context, operands, options);
     const status = podStatus(pod);
     const text = format === undefined ? statusText(status) : formatJson(podJson(status), format);
-    process.stdout.write(`${text}\n`);
+    print(`${text}\n`);
     return 0;
   },
 };

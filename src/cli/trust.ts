@@ -5,6 +5,7 @@ import type { TrustRule } from '../trust/trust-rule.ts';
 import { type CommandDefinition, flag, type Invocation, valued } from './command.ts';
 import { type Context, requireRoot } from './context.ts';
 import { askWhetherToTrust, canAsk, showKey } from './key-review.ts';
+import { print, say } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'trust',
@@ -92,10 +93,10 @@ async function trustKey(
   await showKey(prefix, key.url, key.bytes);
   if (!skipReview && !(await reviewed(prefix, key.url))) return;
   const how = skipReview ? 'without' : 'after';
-  process.stdout.write(`Trusting "${key.url}" for prefix "${prefix}" ${how} fingerprint review.\n`);
+  print(`Trusting "${key.url}" for prefix "${prefix}" ${how} fingerprint review.\n`);
   for (const path of await addTrustedKeys(context.directories, key.bytes, rule)) {
     const what = rule.scope === 'root' ? 'root key' : `key for prefix "${prefix}"`;
-    process.stdout.write(`Added ${what} at "${path}"\n`);
+    print(`Added ${what} at "${path}"\n`);
   }
 }
 
@@ -107,6 +108,6 @@ async function reviewed(prefix: string, url: string): Promise<boolean> {
     );
   }
   if (await askWhetherToTrust()) return true;
-  console.error(`not trusting "${prefix}" by "${url}"`);
+  say(`not trusting "${prefix}" by "${url}"`);
   return false;
 }

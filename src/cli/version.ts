@@ -1,6 +1,7 @@
 import { arch, platform } from 'node:process';
 import packageJson from '../../package.json' with { type: 'json' };
 import type { CommandDefinition } from './command.ts';
+import { print } from './print.ts';
 
 /** The version of the App Container specification that is implemented. */
 const APPC_VERSION = '0.8.11';
@@ -9,7 +10,7 @@ export const definition: CommandDefinition = {
   name: 'version',
   summary: 'print the versions of Gantry, the App Container specification and Node.js',
   run() {
-    process.stdout.write(
+    print(
       [
         `gantry Version: ${packageJson.version}`,
         `appc Version: ${APPC_VERSION}`,

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from '../../../src/cli/duration.ts';
 import { formatJson, formatRelative, formatSize } from '../../../src/cli/format.ts';
-import { oneLine } from '../../../src/cli/report.ts';
+import { oneLine } from '../../../src/cli/print.ts';
 import { formatTable } from '../../../src/cli/table.ts';
 
 describe('durations', () => {
