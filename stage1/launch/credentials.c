@@ -48,11 +48,6 @@ int rlimit_number(const char *name)
 	return -1;
 }
 
-static int result(long returned)
-{
-	return returned < 0 ? -errno : 0;
-}
-
 struct capability_sets {
 	struct __user_cap_data_struct half[2];
 };
@@ -60,13 +55,13 @@ struct capability_sets {
 static int get_capabilities(struct capability_sets *sets)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	return result(syscall(SYS_capget, &header, sets->half));
+	return outcome(syscall(SYS_capget, &header, sets->half));
 }
 
 static int set_capabilities(const struct capability_sets *sets)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
-	return result(syscall(SYS_capset, &header, sets->half));
+	return outcome(syscall(SYS_capset, &header, sets->half));
 }
 
 int perform_umask(struct launch *launch, const struct step *step)
@@ -98,7 +93,7 @@ static int set_groups(const struct step *step)
 		return -E2BIG;
 	for (size_t i = 0; i < count; i++)
 		groups[i] = (gid_t)strtoul(step->argv[i + 2], NULL, 10);
-	return result(setgroups(count, groups));
+	return outcome(setgroups(count, groups));
 }
 
 int perform_user(struct launch *launch, const struct step *step)
@@ -111,11 +106,11 @@ int perform_user(struct launch *launch, const struct step *step)
 	if (status == 0)
 		status = set_groups(step);
 	if (status == 0)
-		status = result(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
+		status = outcome(prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0));
 	if (status == 0)
-		status = result(setresgid(gid, gid, gid));
+		status = outcome(setresgid(gid, gid, gid));
 	if (status == 0)
-		status = result(setresuid(uid, uid, uid));
+		status = outcome(setresuid(uid, uid, uid));
 	/* Leaving uid 0 emptied the effective set; keep-caps needs it back. */
 	if (status == 0)
 		status = get_capabilities(&sets);
@@ -158,7 +153,7 @@ int perform_keep_caps(struct launch *launch, const struct step *step)
 int perform_no_new_privileges(struct launch *launch, const struct step *step)
 {
 	(void)launch, (void)step;
-	return result(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	return outcome(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 }
 
 static rlim_t limit(const char *word)
@@ -170,5 +165,5 @@ int perform_rlimit(struct launch *launch, const struct step *step)
 {
 	(void)launch;
 	struct rlimit limits = {.rlim_cur = limit(step->argv[1]), .rlim_max = limit(step->argv[2])};
-	return result(setrlimit((__rlimit_resource_t)rlimit_number(step->argv[0]), &limits));
+	return outcome(setrlimit((__rlimit_resource_t)rlimit_number(step->argv[0]), &limits));
 }

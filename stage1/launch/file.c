@@ -31,7 +31,7 @@ static int make_one_directory(const char *path, mode_t mode)
 	int parent = open_parent(path, &leaf);
 	if (parent < 0)
 		return parent;
-	int status = mkdirat(parent, leaf, mode) < 0 ? -errno : 0;
+	int status = outcome(mkdirat(parent, leaf, mode));
 	close(parent);
 	return status == -EEXIST ? check_directory(path) : status;
 }
@@ -128,7 +128,7 @@ int perform_make_device(struct launch *launch, const struct step *step)
 		return parent;
 	mode_t mode = mode_of(step) | (strcmp(argv[2], "char") == 0 ? S_IFCHR : S_IFBLK);
 	dev_t device = makedev((unsigned)strtoul(argv[3], NULL, 10), (unsigned)strtoul(argv[4], NULL, 10));
-	int status = mknodat(parent, leaf, mode, device) < 0 ? -errno : 0;
+	int status = outcome(mknodat(parent, leaf, mode, device));
 	close(parent);
 	return status;
 }
@@ -140,7 +140,7 @@ int perform_symlink(struct launch *launch, const struct step *step)
 	int parent = clear_leaf(step->argv[1], &leaf);
 	if (parent < 0)
 		return parent;
-	int status = symlinkat(step->argv[0], parent, leaf) < 0 ? -errno : 0;
+	int status = outcome(symlinkat(step->argv[0], parent, leaf));
 	close(parent);
 	return status;
 }

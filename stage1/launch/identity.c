@@ -10,7 +10,7 @@
 int perform_hostname(struct launch *launch, const struct step *step)
 {
 	(void)launch;
-	return sethostname(step->argv[0], strlen(step->argv[0])) < 0 ? -errno : 0;
+	return outcome(sethostname(step->argv[0], strlen(step->argv[0])));
 }
 
 int perform_loopback(struct launch *launch, const struct step *step)
@@ -20,7 +20,7 @@ int perform_loopback(struct launch *launch, const struct step *step)
 	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	int status = ioctl(fd, SIOCSIFFLAGS, &request) < 0 ? -errno : 0;
+	int status = outcome(ioctl(fd, SIOCSIFFLAGS, &request));
 	close(fd);
 	return status;
 }

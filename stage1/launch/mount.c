@@ -68,16 +68,11 @@ _Bool mount_flags_ok(const char *text)
 	return parse_flags(text, &flags);
 }
 
-static int result(long returned)
-{
-	return returned < 0 ? -errno : 0;
-}
-
 static int set_attributes(int mount, struct flags *flags, _Bool recursive)
 {
 	if (flags->attributes.attr_set == 0 && flags->attributes.attr_clr == 0)
 		return 0;
-	return result(mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U), &flags->attributes,
+	return outcome(mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U), &flags->attributes,
 				    sizeof flags->attributes));
 }
 
@@ -97,7 +92,7 @@ int attach_tree(int tree, const char *target)
 	int at = open_path(target, 0);
 	if (at < 0)
 		return at;
-	int status = result(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+	int status = outcome(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
 	close(at);
 	return status;
 }
@@ -105,13 +100,13 @@ int attach_tree(int tree, const char *target)
 int perform_private_mounts(struct launch *launch, const struct step *step)
 {
 	(void)launch, (void)step;
-	return result(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
+	return outcome(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 }
 
 int perform_unshare(struct launch *launch, const struct step *step)
 {
 	(void)launch, (void)step;
-	return result(unshare(CLONE_NEWNS));
+	return outcome(unshare(CLONE_NEWNS));
 }
 
 int perform_pivot_root(struct launch *launch, const struct step *step)
@@ -120,15 +115,15 @@ int perform_pivot_root(struct launch *launch, const struct step *step)
 	int root = open_path(step->argv[0], O_DIRECTORY);
 	if (root < 0)
 		return root;
-	int status = result(fchdir(root));
+	int status = outcome(fchdir(root));
 	close(root);
 	/* With "." for both, the old root ends on top of the new one, in no directory of it. */
 	if (status == 0)
-		status = result(syscall(SYS_pivot_root, ".", "."));
+		status = outcome(syscall(SYS_pivot_root, ".", "."));
 	if (status == 0)
-		status = result(umount2(".", MNT_DETACH));
+		status = outcome(umount2(".", MNT_DETACH));
 	if (status == 0)
-		status = result(chdir("/"));
+		status = outcome(chdir("/"));
 	return status;
 }
 
@@ -138,20 +133,20 @@ static int set_option(int filesystem, const char *option)
 	char key[64];
 	size_t length = strcspn(option, "=");
 	if (option[length] == '\0')
-		return result(fsconfig(filesystem, FSCONFIG_SET_FLAG, option, NULL, 0));
+		return outcome(fsconfig(filesystem, FSCONFIG_SET_FLAG, option, NULL, 0));
 	if (length >= sizeof key)
 		return -EINVAL;
 	memcpy(key, option, length);
 	key[length] = '\0';
-	return result(fsconfig(filesystem, FSCONFIG_SET_STRING, key, option + length + 1, 0));
+	return outcome(fsconfig(filesystem, FSCONFIG_SET_STRING, key, option + length + 1, 0));
 }
 
 static int configure(int filesystem, const char *source, const char *const *options)
 {
-	int status = strcmp(source, "-") == 0 ? 0 : result(fsconfig(filesystem, FSCONFIG_SET_STRING, "source", source, 0));
+	int status = strcmp(source, "-") == 0 ? 0 : outcome(fsconfig(filesystem, FSCONFIG_SET_STRING, "source", source, 0));
 	for (; status == 0 && *options != NULL; options++)
 		status = set_option(filesystem, *options);
-	return status < 0 ? status : result(fsconfig(filesystem, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
+	return status < 0 ? status : outcome(fsconfig(filesystem, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
 }
 
 /* A detached mount of a new file system, or -errno. */
@@ -280,10 +275,10 @@ int perform_mask(struct launch *launch, const struct step *step)
 	int at = open_path(step->argv[0], 0);
 	if (at < 0)
 		return at == -ENOENT || at == -ENOTDIR ? 0 : at;
-	int status = result(fstat(at, &st)), tree = -1;
+	int status = outcome(fstat(at, &st)), tree = -1;
 	if (status == 0) {
 		tree = S_ISDIR(st.st_mode) ? empty_tree(launch) : null_tree(launch);
-		status = tree < 0 ? tree : result(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+		status = tree < 0 ? tree : outcome(move_mount(tree, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
 	}
 	if (tree >= 0)
 		close(tree);

@@ -2,6 +2,8 @@
 #ifndef GANTRY_STEP_H
 #define GANTRY_STEP_H
 
+#include <errno.h>
+
 #include "plan.h"
 #include "text.h"
 
@@ -14,6 +16,12 @@ struct launch {
 	char **environment; /* NAME=VALUE, NULL-terminated, or NULL */
 	size_t variables;
 };
+
+/* What a system call returned, as 0 or -errno. */
+static inline int outcome(long returned)
+{
+	return returned < 0 ? -errno : 0;
+}
 
 void begin_launch(struct launch *launch);
 int perform(struct launch *launch, const struct step *step);

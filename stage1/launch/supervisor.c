@@ -243,6 +243,7 @@ int supervise(const struct plan *plan)
 		return fail("signalfd"), 254;
 	if (make_cgroups(&plan->supervisor) < 0 || start_init() < 0) {
 		remove_cgroups(&plan->teardown);
+		write_exit(254);
 		return 254;
 	}
 	while (take_events())

@@ -203,6 +203,36 @@ describe('several apps', () => {
   });
 });
 
+describe('a program', () => {
+  it('whose interpreter is missing fails the pod, in rkt’s words', async () => {
+    const made = pod({
+      apps: {
+        web: {
+          do: [],
+          exec: '/script',
+          steps: [['write-file', '/script', '0755', '#!/no/such/interpreter\n']],
+        },
+      },
+    });
+    const { code, stderr } = await made.run();
+    expect(code).toBe(254);
+    expect(stderr).toBe(
+      'gantry: run: app "web": Error: Unable to open "/script": No such file or directory\n',
+    );
+  });
+
+  it('that may not be executed fails the pod', async () => {
+    const made = pod({
+      apps: {
+        web: { do: [], exec: '/text', steps: [['write-file', '/text', '0644', 'text']] },
+      },
+    });
+    const { code, stderr } = await made.run();
+    expect(code).toBe(254);
+    expect(stderr).toBe('gantry: run: app "web": exec /text probe: Permission denied\n');
+  });
+});
+
 describe('the supervisor', () => {
   it('asks the apps to end, and kills what does not', async () => {
     const made = pod({
