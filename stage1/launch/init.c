@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -29,7 +28,6 @@ struct app {
 	enum phase phase;
 	pid_t pid;
 	int report;
-	struct log_stream *streams; /* two, or NULL with a terminal */
 };
 
 static struct {
@@ -38,10 +36,8 @@ static struct {
 	struct app apps[MAX_APPS];
 	size_t count;
 	int channel, signals;
-	struct output outputs[2];
 	_Bool stopping, killed;
 	long long deadline; /* of the grace, while stopping */
-	_Bool finishing;    /* every process is gone */
 	int code;           /* of the first app that failed */
 } pod;
 
@@ -90,8 +86,7 @@ static void settle_descriptors(void)
 		fail_call("standard input");
 	if (!pod.plan->terminal) {
 		close(null);
-		open_output(&pod.outputs[0], STDOUT_FILENO);
-		open_output(&pod.outputs[1], STDERR_FILENO);
+		log_begin();
 	}
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&children);
@@ -123,19 +118,6 @@ static void make_pod(void)
 
 /* --- starting apps ----------------------------------------------------------------------------- */
 
-static void open_pipe(struct app *app, int which, int *writing)
-{
-	int ends[2];
-	struct log_stream *stream = &app->streams[which];
-	if (pipe2(ends, O_CLOEXEC) < 0)
-		fail_call("pipe");
-	fcntl(ends[0], F_SETFL, O_NONBLOCK);
-	stream->fd = ends[0];
-	stream->output = &pod.outputs[which];
-	stream->name = app->section->name;
-	*writing = ends[1];
-}
-
 static void start_app(struct app *app)
 {
 	int report[2];
@@ -144,11 +126,10 @@ static void start_app(struct app *app)
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
 		fail_call("socketpair");
 	if (!pod.plan->terminal) {
-		app->streams = calloc(2, sizeof *app->streams);
-		if (app->streams == NULL)
-			fail_call("memory");
-		open_pipe(app, 0, &streams.output);
-		open_pipe(app, 1, &streams.errors);
+		streams.output = log_open(app->section->name, 0);
+		streams.errors = log_open(app->section->name, 1);
+		if (streams.output < 0 || streams.errors < 0)
+			fail_call("pipe");
 	}
 	streams.report = report[1];
 	app->pid = fork();
@@ -158,10 +139,10 @@ static void start_app(struct app *app)
 		run_app(&pod.launch, app->section, &streams);
 	close(report[1]);
 	app->report = report[0];
-	if (app->streams != NULL) {
+	if (!pod.plan->terminal) {
 		close(streams.output);
 		close(streams.errors);
-		app->streams[0].pid = app->streams[1].pid = app->pid;
+		log_writer(app->pid);
 	}
 }
 
@@ -336,30 +317,10 @@ static nfds_t gather(struct pollfd *fds)
 	nfds_t n = 0;
 	fds[n++] = (struct pollfd){.fd = pod.channel, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = pod.signals, .events = POLLIN};
-	for (size_t i = 0; i < pod.count; i++) {
-		const struct app *app = &pod.apps[i];
-		if (app->report >= 0)
-			fds[n++] = (struct pollfd){.fd = app->report, .events = POLLIN};
-		for (int which = 0; app->streams != NULL && which < 2; which++)
-			if (log_wants(&app->streams[which]))
-				fds[n++] = (struct pollfd){.fd = app->streams[which].fd, .events = POLLIN};
-	}
-	for (int which = 0; which < 2; which++)
-		if (pod.outputs[which].length > 0 && pod.outputs[which].fd >= 0)
-			fds[n++] = (struct pollfd){.fd = pod.outputs[which].fd, .events = POLLOUT};
-	return n;
-}
-
-/* Moves output along: what waited first, then what is new. Reading never waits. */
-static void log_all(void)
-{
 	for (size_t i = 0; i < pod.count; i++)
-		for (int which = 0; pod.apps[i].streams != NULL && which < 2; which++) {
-			log_pass(&pod.apps[i].streams[which]);
-			log_read(&pod.apps[i].streams[which], pod.finishing);
-		}
-	output_flush(&pod.outputs[0]);
-	output_flush(&pod.outputs[1]);
+		if (pod.apps[i].report >= 0)
+			fds[n++] = (struct pollfd){.fd = pod.apps[i].report, .events = POLLIN};
+	return n + log_gather(fds + n);
 }
 
 static void wait_and_serve(void)
@@ -370,20 +331,10 @@ static void wait_and_serve(void)
 	obey();
 	for (size_t i = 0; i < pod.count; i++)
 		read_report(&pod.apps[i]);
-	log_all();
+	log_serve(false);
 	reap();
 	if (pod.stopping && !pod.killed && milliseconds() >= pod.deadline)
 		kill_all();
-}
-
-static _Bool logs_finished(void)
-{
-	for (size_t i = 0; i < pod.count; i++)
-		for (int which = 0; pod.apps[i].streams != NULL && which < 2; which++)
-			if (!log_finished(&pod.apps[i].streams[which]))
-				return 0;
-	return (pod.outputs[0].length == 0 || pod.outputs[0].fd < 0) &&
-	       (pod.outputs[1].length == 0 || pod.outputs[1].fd < 0);
 }
 
 /* With every process gone, what is in the pipes is all there is. It is passed on however slowly it is
@@ -392,11 +343,10 @@ static void finish_logs(void)
 {
 	struct pollfd fds[2 + 3 * MAX_APPS + 2];
 	long long least = milliseconds() + 1000;
-	pod.finishing = 1;
 	pod.killed = 0;
 	for (;;) {
-		log_all();
-		if (logs_finished())
+		log_serve(true);
+		if (log_finished())
 			return;
 		if (pod.stopping && pod.deadline < least)
 			pod.deadline = least;

@@ -1,11 +1,56 @@
 #include "log.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
+#include "plan.h"
 #include "text.h"
+
+struct log_stream {
+	int fd; /* reading end of the app's pipe, -1 once it ended */
+	struct output *output;
+	const char *name;
+	pid_t pid;
+	size_t length;
+	char line[LONGEST_LINE];
+};
+
+static struct output outputs[2];
+#define MAX_STREAMS ((size_t)MAX_APPS * 2)
+static struct log_stream *streams[MAX_STREAMS];
+static size_t count;
+
+void log_begin(void)
+{
+	open_output(&outputs[0], STDOUT_FILENO);
+	open_output(&outputs[1], STDERR_FILENO);
+}
+
+int log_open(const char *name, int which)
+{
+	int ends[2];
+	struct log_stream *stream = count < MAX_STREAMS ? calloc(1, sizeof *stream) : NULL;
+	if (stream == NULL || pipe2(ends, O_CLOEXEC) < 0) {
+		free(stream);
+		return -1;
+	}
+	fcntl(ends[0], F_SETFL, O_NONBLOCK);
+	stream->fd = ends[0];
+	stream->output = &outputs[which];
+	stream->name = name;
+	streams[count++] = stream;
+	return ends[1];
+}
+
+void log_writer(pid_t pid)
+{
+	streams[count - 2]->pid = streams[count - 1]->pid = pid;
+}
 
 /* `[SECONDS.MICROSECONDS] NAME[PID]: ` */
 static void add_prefix(const struct log_stream *stream, struct text *t)
@@ -39,7 +84,8 @@ static size_t next_line(const struct log_stream *stream, size_t from, size_t *ta
 	return left;
 }
 
-void log_pass(struct log_stream *stream)
+/* Passes on complete lines, as far as there is room. */
+static void pass(struct log_stream *stream)
 {
 	size_t from = 0, taken, length;
 	while ((length = next_line(stream, from, &taken)), taken > 0) {
@@ -61,33 +107,52 @@ void log_pass(struct log_stream *stream)
 	}
 }
 
-bool log_wants(const struct log_stream *stream)
+static bool wants(const struct log_stream *stream)
 {
 	return stream->fd >= 0 && stream->length < LONGEST_LINE;
 }
 
-static void log_close(struct log_stream *stream)
+/* Reads what is there, once. At the end of the pipe what is left is a line too. */
+static void read_once(struct log_stream *stream, bool last)
 {
-	if (stream->fd >= 0)
-		close(stream->fd);
-	stream->fd = -1;
-	log_pass(stream);
-}
-
-void log_read(struct log_stream *stream, bool last)
-{
-	if (!log_wants(stream))
+	if (!wants(stream))
 		return;
 	ssize_t n = read(stream->fd, stream->line + stream->length, LONGEST_LINE - stream->length);
-	if (n > 0)
+	if (n > 0) {
 		stream->length += (size_t)n;
-	if (n == 0 || (n < 0 && errno != EINTR && (last || errno != EAGAIN)))
-		log_close(stream);
-	else
-		log_pass(stream);
+	} else if (n == 0 || (errno != EINTR && (last || errno != EAGAIN))) {
+		close(stream->fd);
+		stream->fd = -1;
+	}
+	pass(stream);
 }
 
-bool log_finished(const struct log_stream *stream)
+nfds_t log_gather(struct pollfd *fds)
 {
-	return stream->fd < 0 && stream->length == 0;
+	nfds_t n = 0;
+	for (size_t i = 0; i < count; i++)
+		if (wants(streams[i]))
+			fds[n++] = (struct pollfd){.fd = streams[i]->fd, .events = POLLIN};
+	for (int which = 0; which < 2; which++)
+		if (outputs[which].length > 0 && outputs[which].fd >= 0)
+			fds[n++] = (struct pollfd){.fd = outputs[which].fd, .events = POLLOUT};
+	return n;
+}
+
+void log_serve(bool last)
+{
+	for (size_t i = 0; i < count; i++) {
+		pass(streams[i]); /* what had to wait for room */
+		read_once(streams[i], last);
+	}
+	output_flush(&outputs[0]);
+	output_flush(&outputs[1]);
+}
+
+bool log_finished(void)
+{
+	for (size_t i = 0; i < count; i++)
+		if (streams[i]->fd >= 0 || streams[i]->length > 0)
+			return false;
+	return (outputs[0].length == 0 || outputs[0].fd < 0) && (outputs[1].length == 0 || outputs[1].fd < 0);
 }
