@@ -1,16 +1,14 @@
-import { createHash, type Hash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import { ratioFloorBytes, type UnpackLimits } from '../image/unpack-limits.ts';
 import { decompress } from './compression.ts';
+import type { ContentSink } from './content-digest.ts';
 import { placeOf, refusedEntry } from './entry-name.ts';
 import { type TarEntry, TarReader, type TarSink } from './tar-reader.ts';
 import { TreeWriter } from './tree-writer.ts';
 
 /** What came out of an image archive beside the files. */
 export interface UnpackedArchive {
-  /** SHA-512 of the uncompressed archive, hex: the image ID's digits. */
-  readonly sha512: string;
   /** Bytes of the uncompressed archive. */
   readonly size: number;
   /** The member `manifest`, as it is. */
@@ -23,9 +21,9 @@ export interface UnpackedArchive {
 const maxManifest = 4 * 1024 * 1024;
 
 /**
- * Unpacks an App Container Image in one pass: decompress, digest, untar (appc spec/aci.md, Image
- * Archives). `directory` is made, and becomes the root file system. On failure the caller removes
- * what is there.
+ * Unpacks an App Container Image in one pass: decompress and untar, then hand the content on to be
+ * digested (appc spec/aci.md, Image Archives). `directory` is made, and becomes the root file system.
+ * On failure the caller removes what is there.
  * Throws `invalid-archive` for what is damaged, hostile or beyond the limits; errno errors of the
  * disk as they are.
  */
@@ -33,28 +31,29 @@ export async function unpackArchive(
   source: AsyncIterable<Uint8Array>,
   directory: string,
   limits: UnpackLimits,
+  digest: ContentSink,
 ): Promise<UnpackedArchive> {
   mkdirSync(directory, { mode: 0o700 });
   const members = new ImageMembers(directory, limits);
   try {
     const reader = new TarReader(members);
     const meter = new Meter(limits);
-    await decompress(meter.counted(source), (piece) => {
-      meter.unpacked(piece);
+    await decompress(meter.counted(source), (piece, owned) => {
+      meter.unpacked(piece.length);
       reader.push(piece);
+      digest(piece, owned);
     });
     reader.end();
-    return { ...members.finish(), sha512: meter.digest(), size: meter.size };
+    return { ...members.finish(), size: meter.size };
   } finally {
     members.close();
   }
 }
 
-/** Counts what goes in and comes out, digests it, and stops at a decompression bomb. */
+/** Counts what goes in and comes out, and stops at a decompression bomb. */
 class Meter {
   size = 0;
   readonly #limits: UnpackLimits;
-  readonly #hash: Hash = createHash('sha512');
   #packed = 0;
 
   constructor(limits: UnpackLimits) {
@@ -68,8 +67,8 @@ class Meter {
     }
   }
 
-  unpacked(piece: Uint8Array): void {
-    this.size += piece.length;
+  unpacked(bytes: number): void {
+    this.size += bytes;
     const { maxUnpackedBytes, maxCompressionRatio } = this.#limits;
     if (this.size > maxUnpackedBytes) {
       throw bomb(`it unpacks to more than ${maxUnpackedBytes} bytes`, 'maxUnpackedBytes');
@@ -80,11 +79,6 @@ class Meter {
         'maxCompressionRatio',
       );
     }
-    this.#hash.update(piece);
-  }
-
-  digest(): string {
-    return this.#hash.digest('hex');
   }
 }
 

@@ -1,5 +1,6 @@
 import bitIterator from 'unbzip2-stream/lib/bit_iterator.js';
 import bzip2 from 'unbzip2-stream/lib/bzip2.js';
+import type { ContentSink } from './content-digest.ts';
 
 /** What one block may take at most beyond its content, tables included. */
 const blockOverhead = 25_000;
@@ -11,17 +12,14 @@ const outputSize = 256 * 1024;
  * its input at once; so only its decoder is used, and the bytes go on while a block is being decoded.
  * Throws the decoder's errors for damaged data, and whatever `sink` throws.
  */
-export async function bunzip2(
-  source: AsyncIterable<Uint8Array>,
-  sink: (piece: Buffer) => void,
-): Promise<void> {
+export async function bunzip2(source: AsyncIterable<Uint8Array>, sink: ContentSink): Promise<void> {
   const decoder = new BlockDecoder(sink);
   for await (const piece of source) decoder.push(piece);
   decoder.end();
 }
 
 class BlockDecoder {
-  readonly #sink: (piece: Buffer) => void;
+  readonly #sink: ContentSink;
   readonly #input: Uint8Array[] = [];
   readonly #output = Buffer.alloc(outputSize);
   #written = 0;
@@ -32,7 +30,7 @@ class BlockDecoder {
   #work = new Int32Array(0);
   #checksum = 0;
 
-  constructor(sink: (piece: Buffer) => void) {
+  constructor(sink: ContentSink) {
     this.#sink = sink;
   }
 
@@ -80,7 +78,7 @@ class BlockDecoder {
   }
 
   #flush(): void {
-    if (this.#written > 0) this.#sink(this.#output.subarray(0, this.#written));
+    if (this.#written > 0) this.#sink(this.#output.subarray(0, this.#written), false);
     this.#written = 0;
   }
 }

@@ -1,13 +1,14 @@
 import type { Transform } from 'node:stream';
 import { GantryError } from '../error.ts';
+import type { ContentSink } from './content-digest.ts';
 import { messageOf } from './failure.ts';
 
 export type Compression = 'gzip' | 'bzip2' | 'xz' | 'zstd' | 'none';
 
 /** A piece belongs to the source again as soon as the next one is asked for. */
 type Source = AsyncIterable<Uint8Array>;
-/** Takes decompressed bytes at once; what it throws ends the decompression. */
-type Sink = (piece: Buffer) => void;
+/** What it throws ends the decompression. */
+type Sink = ContentSink;
 
 /** Bytes of output asked for at a time: large enough that calls cost nothing beside the work. */
 const chunkSize = 256 * 1024;
@@ -39,7 +40,7 @@ export async function decompress(source: Source, sink: Sink): Promise<void> {
   const { start, all } = await peek(source);
   const compression = compressionOf(start);
   if (compression === 'none') {
-    for await (const piece of all) sink(asBuffer(piece));
+    for await (const piece of all) sink(asBuffer(piece), false);
     return;
   }
   const ends = new GuardedEnds(all, sink);
@@ -71,9 +72,9 @@ class GuardedEnds {
     }
   }
 
-  readonly sink: Sink = (piece) => {
+  readonly sink: Sink = (piece, owned) => {
     try {
-      this.#sink(piece);
+      this.#sink(piece, owned);
     } catch (error) {
       this.failure ??= error;
       throw error;
@@ -111,8 +112,9 @@ async function throughZlib(
   const feeding = feed(engine, source);
   feeding.catch((error) => engine.destroy(error));
   for await (const piece of engine as AsyncIterable<Buffer>) {
-    sink(piece);
-    discardOutput(piece);
+    const owned = isFilled(piece);
+    sink(piece, owned);
+    if (owned) discard(piece);
   }
   // zlib stops without complaint at zeros after the end, and zstd at anything.
   const given = await feeding;
@@ -132,13 +134,14 @@ async function feed(engine: Transform, source: Source): Promise<number> {
   return given;
 }
 
-/**
- * Gives back an output buffer that zlib has filled to its end, and so will not touch again. Left to
- * the collector, tens of megabytes of them would pile up between two collections.
- */
-function discardOutput(piece: Buffer): void {
-  const { buffer, byteOffset, length } = piece;
-  if (buffer instanceof ArrayBuffer && byteOffset + length === chunkSize) buffer.transfer(0);
+/** Whether zlib has filled this output buffer to its end, and so will not touch it again. */
+function isFilled({ buffer, byteOffset, length }: Buffer): boolean {
+  return buffer.byteLength === chunkSize && byteOffset + length === chunkSize;
+}
+
+/** Left to the collector, tens of megabytes of buffers would pile up between two collections. */
+function discard({ buffer }: Buffer): void {
+  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
 }
 
 async function unxz(source: Source, sink: Sink): Promise<void> {
@@ -152,7 +155,7 @@ async function unxz(source: Source, sink: Sink): Promise<void> {
     },
   });
   try {
-    for await (const piece of new xz.XzReadableStream(input)) sink(asBuffer(piece));
+    for await (const piece of new xz.XzReadableStream(input)) sink(asBuffer(piece), false);
   } catch (error) {
     throw new Error(xzReason(error), { cause: error });
   }

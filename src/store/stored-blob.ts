@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { imageIdOf } from '../image/digest.ts';
@@ -27,10 +27,9 @@ export async function unpackStored(
   record: ImageRecord,
   directory: string,
 ): Promise<UnpackedArchive> {
-  return checked(layout, record, async (source) => {
-    const unpacked = await unpackArchive(source, directory, noLimits);
-    return { sha512: unpacked.sha512, result: unpacked };
-  });
+  return checked(layout, record, (source, content) =>
+    unpackArchive(source, directory, noLimits, (piece) => content.update(piece)),
+  );
 }
 
 /**
@@ -42,28 +41,30 @@ export async function readStored(
   record: ImageRecord,
   sink: (piece: Buffer) => void,
 ): Promise<void> {
-  await checked(layout, record, async (source) => {
-    const hash = createHash('sha512');
-    await decompress(source, (piece) => {
-      hash.update(piece);
+  await checked(layout, record, (source, content) =>
+    decompress(source, (piece) => {
+      content.update(piece);
       sink(piece);
-    });
-    return { sha512: hash.digest('hex'), result: undefined };
-  });
+    }),
+  );
 }
 
 async function checked<T>(
   layout: StoreLayout,
   record: ImageRecord,
-  read: (source: AsyncIterable<Uint8Array>) => Promise<{ sha512: string; result: T }>,
+  read: (source: AsyncIterable<Uint8Array>, content: Hash) => Promise<T>,
 ): Promise<T> {
   const path = layout.blob(record.blob);
-  const hash = createHash(record.blob.algorithm);
+  const blob = createHash(record.blob.algorithm);
+  const content = createHash('sha512');
   try {
-    const { sha512, result } = await read(piecesOf(path, (piece) => hash.update(piece)));
-    const digest = hash.digest('hex');
-    if (digest !== record.blob.hex) throw altered(record, path, 'its digest differs');
-    if (imageIdOf(sha512) !== record.id) throw altered(record, path, 'its content differs');
+    const result = await read(
+      piecesOf(path, (piece) => blob.update(piece)),
+      content,
+    );
+    if (blob.digest('hex') !== record.blob.hex) throw altered(record, path, 'its digest differs');
+    if (imageIdOf(content.digest('hex')) !== record.id)
+      throw altered(record, path, 'its content differs');
     return result;
   } catch (error) {
     // An alteration usually shows first as data that cannot be decompressed or read as an archive.

@@ -5,6 +5,8 @@ export interface UnpackOrder {
   /** Made by the thread; becomes the root file system. */
   readonly directory: string;
   readonly limits: UnpackLimits;
+  /** See `ContentDigest`. */
+  readonly outstanding: SharedArrayBuffer;
 }
 
 /** To the thread: the next bytes as fetched, that they are over, or that nobody wants them. */
@@ -13,12 +15,12 @@ export type ToUnpacker =
   | { readonly kind: 'end' }
   | { readonly kind: 'abort' };
 
-/** From the thread: a piece was taken and its memory is free again, everything is on disk, or what went wrong. */
+/** From the thread: content to digest, a piece was taken and its memory is free again, everything is on disk, or what went wrong. */
 export type FromUnpacker =
+  | { readonly kind: 'content'; readonly piece: Uint8Array }
   | { readonly kind: 'taken'; readonly buffer: ArrayBuffer }
   | {
       readonly kind: 'unpacked';
-      readonly sha512: string;
       readonly size: number;
       readonly manifest: Uint8Array;
       readonly deviceNodes: readonly string[];

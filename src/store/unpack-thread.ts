@@ -2,6 +2,7 @@ import { Worker } from 'node:worker_threads';
 import { type ErrorCode, GantryError } from '../error.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
 import type { UnpackedArchive } from './archive-unpacking.ts';
+import { ContentDigest } from './content-digest.ts';
 import type { FromUnpacker, UnpackOrder } from './unpack-messages.ts';
 
 /** Network chunks are joined to pieces of this size: one write, digest and message for each. */
@@ -16,10 +17,14 @@ const window = 16;
  */
 const stallMilliseconds = 120_000;
 
+/** What an archive unpacked to, with the SHA-512 of its uncompressed bytes, hex: the image ID's digits. */
+export type DigestedArchive = UnpackedArchive & { readonly sha512: string };
+
 /** A thread unpacking one archive, fed piece by piece. */
 export class UnpackThread {
   readonly #worker: Worker;
-  readonly #outcome: Promise<UnpackedArchive>;
+  readonly #content = new ContentDigest();
+  readonly #outcome: Promise<DigestedArchive>;
   #underWay = 0;
   /** Memory of pieces the thread is done with: used again, not left to the collector. */
   readonly #free: ArrayBuffer[] = [];
@@ -30,7 +35,8 @@ export class UnpackThread {
   #stalled: () => void = () => {};
 
   constructor(directory: string, limits: UnpackLimits) {
-    const workerData: UnpackOrder = { directory, limits };
+    const { outstanding } = this.#content;
+    const workerData: UnpackOrder = { directory, limits, outstanding };
     // Its directory handles come from the binding, of which Node's bookkeeping knows nothing.
     this.#worker = new Worker(workerFile(), { workerData, trackUnmanagedFds: false });
     this.#outcome = new Promise((resolve, reject) => {
@@ -41,9 +47,10 @@ export class UnpackThread {
       };
       this.#worker.on('message', (message: FromUnpacker) => {
         this.#watch();
-        if (message.kind === 'taken') this.#taken(message.buffer);
+        if (message.kind === 'content') this.#content.update(message.piece);
+        else if (message.kind === 'taken') this.#taken(message.buffer);
         else if (message.kind === 'failed') fail(failureOf(message));
-        else resolve(message);
+        else resolve({ ...message, sha512: this.#content.digest() });
       });
       this.#worker.on('error', fail);
       this.#worker.on('exit', () => {
@@ -77,7 +84,7 @@ export class UnpackThread {
   }
 
   /** Says that there are no more pieces; answers when everything is on disk. */
-  async finish(): Promise<UnpackedArchive> {
+  async finish(): Promise<DigestedArchive> {
     if (this.#failure === undefined) this.#worker.postMessage({ kind: 'end' });
     this.#watch();
     return this.#outcome;
@@ -113,9 +120,8 @@ export class UnpackThread {
   }
 
   #watch(): void {
-    clearTimeout(this.#watchdog);
-    this.#watchdog = setTimeout(() => this.#stalled(), stallMilliseconds);
-    this.#watchdog.unref();
+    this.#watchdog ??= setTimeout(() => this.#stalled(), stallMilliseconds).unref();
+    this.#watchdog.refresh();
   }
 }
 

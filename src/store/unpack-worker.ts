@@ -1,12 +1,13 @@
 /**
- * The unpacking thread: decompresses, digests and writes the tree with synchronous calls, so that
- * the main thread is free for the network, the signature and the blob. See unpack-thread.ts.
+ * The unpacking thread: decompresses and writes the tree with synchronous calls, so that the main
+ * thread is free for the network, the signature, the blob and the digests. See unpack-thread.ts.
  */
 import { closeSync, openSync } from 'node:fs';
 import { parentPort, workerData } from 'node:worker_threads';
 import { errnoOf, GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
 import { unpackArchive } from './archive-unpacking.ts';
+import { contentSender } from './content-digest.ts';
 import { messageOf } from './failure.ts';
 import type { FromUnpacker, ToUnpacker, UnpackOrder } from './unpack-messages.ts';
 
@@ -41,11 +42,15 @@ async function* arriving(): AsyncIterable<Uint8Array> {
   }
 }
 
-async function unpack({ directory, limits }: UnpackOrder): Promise<FromUnpacker> {
-  const { sha512, size, manifest, deviceNodes } = await unpackArchive(
+async function unpack({ directory, limits, outstanding }: UnpackOrder): Promise<FromUnpacker> {
+  const digest = contentSender(outstanding, (piece, memory) => {
+    port?.postMessage({ kind: 'content', piece } satisfies FromUnpacker, [memory]);
+  });
+  const { size, manifest, deviceNodes } = await unpackArchive(
     arriving(),
     directory,
     limits,
+    digest,
   );
   const fd = openSync(directory, 'r');
   try {
@@ -54,7 +59,7 @@ async function unpack({ directory, limits }: UnpackOrder): Promise<FromUnpacker>
   } finally {
     closeSync(fd);
   }
-  return { kind: 'unpacked', sha512, size, manifest, deviceNodes };
+  return { kind: 'unpacked', size, manifest, deviceNodes };
 }
 
 unpack(workerData as UnpackOrder)
