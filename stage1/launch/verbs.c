@@ -131,7 +131,7 @@ int enter_pod(const char *data, const char *app, const char *uuid, char **comman
 	if (why != NULL)
 		return fail("problem retrieving pod", why);
 	if (pod.phase != PHASE_RUN || !pod_is_locked(pod.path))
-		return fail_pod(&pod, "isn't currently running");
+		return fail_pod(&pod, "isn't currently running: gantry status shows its state");
 	if (chdir(pod.path) < 0)
 		return fail(pod.path, error_text(errno));
 	argv[1] = (char *)(app != NULL ? app : only_app());
@@ -194,7 +194,7 @@ static int stop_pod(const char *data, _Bool force, const char *uuid)
 		return 0;
 	}
 	if (pod.phase != PHASE_RUN)
-		return fail_pod(&pod, "is not running");
+		return fail_pod(&pod, "is not running: gantry status shows its state");
 	if (call_stop(&pod, force) < 0) {
 		/* It may have ended by itself meanwhile, which is what was wanted. */
 		locate_pod(data, &pod);
@@ -209,16 +209,10 @@ static int stop_pod(const char *data, _Bool force, const char *uuid)
 
 int stop_pods(const char *data, _Bool force, char **uuids)
 {
-	char number[16] = "";
-	struct text t = TEXT_IN(number);
-	int failed = 0;
+	_Bool failed = 0;
 	for (; *uuids != NULL; uuids++)
-		failed += stop_pod(data, force, *uuids) != 0;
-	if (failed == 0)
-		return 0;
-	text_number(&t, failed, 0, ' ');
-	complain("failed to stop ", number, " pod(s)");
-	return 254;
+		failed |= stop_pod(data, force, *uuids) != 0;
+	return failed ? 254 : 0;
 }
 
 /* --- status --wait ----------------------------------------------------------------------------- */

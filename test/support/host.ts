@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What a pod could leave on its host. Each set holds lines fit to be read in a failed comparison. */
@@ -28,8 +29,21 @@ export function readHost(directory: string): HostState {
     mounts: new Set(mounts.map((mount) => mount.split(' ').slice(2).join(' '))),
     processes: new Set(processes.map((pid) => `${pid} ${commandLine(pid)}`)),
     namespaces: new Set(processes.flatMap(namespacesOf)),
-    cgroups: new Set(listCgroups()),
+    cgroups: new Set(listCgroups().filter((group) => isOfPodsOf(group, directory))),
   };
+}
+
+/** The UUIDs ever seen below a data directory: a pod may be gone when its group is looked for. */
+const seen = new Map<string, Set<string>>();
+
+/** Whether a cgroup is named after a pod of this data directory, and not of another test's. */
+function isOfPodsOf(group: string, directory: string): boolean {
+  const uuids = seen.get(directory) ?? new Set<string>();
+  seen.set(directory, uuids);
+  for (const phase of directoriesOf(join(directory, 'pods'))) {
+    for (const uuid of directoriesOf(join(directory, 'pods', phase))) uuids.add(uuid);
+  }
+  return [...uuids].some((uuid) => group.includes(uuid));
 }
 
 /**
