@@ -26,18 +26,22 @@ export function oneLine(text: string): string {
 
 function write(fd: 1 | 2, text: string): void {
   let rest: Uint8Array = Buffer.from(text);
+  while (rest.length > 0) rest = rest.subarray(writeSome(fd, rest));
+}
+
+/** How many bytes were written. What standard error does not take is dropped: nobody can be told. */
+function writeSome(fd: 1 | 2, bytes: Uint8Array): number {
   try {
-    while (rest.length > 0) rest = rest.subarray(writeSync(fd, rest));
+    return writeSync(fd, bytes);
   } catch (error) {
     const errno = errnoOf(error);
     if (errno === 'EPIPE') process.exit(BROKEN_PIPE);
-    // A pipe that somebody made non-blocking and that is full: libuv waits for it.
-    else if (errno === 'EAGAIN') (fd === 1 ? process.stdout : process.stderr).write(rest);
-    // Nobody can be told that standard error does not work.
-    else if (fd === 1) {
-      throw new GantryError('store', `standard output cannot be written: ${errno}`, {
-        cause: error,
-      });
+    if (errno === 'EAGAIN') {
+      // A pipe that somebody made non-blocking is full: its reader needs a moment.
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+      return 0;
     }
+    if (fd === 2) return bytes.length;
+    throw new GantryError('store', `standard output cannot be written: ${errno}`, { cause: error });
   }
 }
