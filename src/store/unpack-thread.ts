@@ -30,7 +30,8 @@ export class UnpackThread {
   readonly #free: ArrayBuffer[] = [];
   #exited = false;
   #failure: Error | undefined;
-  #roomMade: (() => void) | undefined;
+  /** One for all who wait: a large write gives several pieces before it waits for any. */
+  #room: PromiseWithResolvers<void> | undefined;
   #watchdog: NodeJS.Timeout | undefined;
   #stalled: () => void = () => {};
 
@@ -80,7 +81,7 @@ export class UnpackThread {
     this.#underWay += 1;
     this.#watch();
     this.#worker.postMessage({ kind: 'piece', piece }, [piece.buffer]);
-    return this.#underWay < window ? undefined : this.#room();
+    return this.#underWay < window ? undefined : this.#waitForRoom();
   }
 
   /** Says that there are no more pieces; answers when everything is on disk. */
@@ -101,10 +102,9 @@ export class UnpackThread {
     clearTimeout(impatience);
   }
 
-  async #room(): Promise<void> {
-    await new Promise<void>((resolve) => {
-      this.#roomMade = resolve;
-    });
+  async #waitForRoom(): Promise<void> {
+    this.#room ??= Promise.withResolvers();
+    await this.#room.promise;
     if (this.#failure !== undefined) throw this.#failure;
   }
 
@@ -115,8 +115,8 @@ export class UnpackThread {
   }
 
   #settle(): void {
-    this.#roomMade?.();
-    this.#roomMade = undefined;
+    this.#room?.resolve();
+    this.#room = undefined;
   }
 
   #watch(): void {

@@ -50,6 +50,15 @@ describe('a stored image', () => {
     expect(readdirSync(store.layout.staging)).toEqual([]);
   });
 
+  it('arrives in writes of any size, larger ones than what may be under way included', async () => {
+    const bytes = image('example.com/large', {}, 'content '.repeat(1 << 20));
+    const ingest = await emptyStore().beginIngest(wideLimits);
+    await ingest.write(bytes);
+    const staged = await ingest.finish();
+    expect(staged.blob.size).toBe(bytes.length);
+    await staged.discard();
+  });
+
   it('is closed to everybody but root and its group', async () => {
     const store = emptyStore();
     await importImage(store, image('example.com/a'));
