@@ -4,6 +4,7 @@ import type { FetchContext, PullPolicy } from '../fetch/context.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference } from '../image/reference.ts';
 import type { Context } from './context.ts';
+import { interruptible } from './interruption.ts';
 
 /** What is to be fetched, beside what the global options say. */
 export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' | 'limits'> {
@@ -58,26 +59,6 @@ export async function fetchWith(context: Context, request: FetchRequest): Promis
     ready();
     interruption.end();
   }
-}
-
-const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
-
-/** A signal that aborts at the first SIGINT, SIGTERM or SIGHUP; `end` then dies of it. */
-function interruptible(): { signal: AbortSignal; end(): void } {
-  const controller = new AbortController();
-  let received: NodeJS.Signals | undefined;
-  const listener = (signal: NodeJS.Signals) => {
-    received = signal;
-    controller.abort(new GantryError('interrupted', `interrupted by ${signal}: nothing was kept`));
-  };
-  for (const signal of ENDING_SIGNALS) process.on(signal, listener);
-  return {
-    signal: controller.signal,
-    end: () => {
-      for (const signal of ENDING_SIGNALS) process.off(signal, listener);
-      if (received !== undefined) process.kill(process.pid, received);
-    },
-  };
 }
 
 /** How far ahead a unit's start time-out is pushed, and how often. */

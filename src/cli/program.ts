@@ -26,8 +26,14 @@ export async function main(words: readonly string[]): Promise<number> {
     return await invoke((await load()).definition, call.words);
   } catch (error) {
     printError(name, error, debug);
+    if (error instanceof GantryError && error.code === 'interrupted') await die();
     return FAILURE;
   }
+}
+
+async function die(): Promise<void> {
+  const { dieOfInterruption } = await import('./interruption.ts');
+  await dieOfInterruption();
 }
 
 /** The command's name, and all other words in their order: global options may stand before it. */

@@ -1,4 +1,4 @@
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -132,20 +132,5 @@ describe('stop', () => {
     child.kill('SIGTERM');
     stranger.kill('SIGTERM');
     await Promise.all([ending, strangersEnding]);
-  });
-});
-
-describe('what stays resident', () => {
-  it('of the supervisor and init together is less than 1.5 MB', async () => {
-    const { pod, ending } = await startWaiting();
-    await sleep(50);
-    const resident = (pod.status('pid') ?? '')
-      .trim()
-      .split(' ')
-      .map((pid) => readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))
-      .map((text) => Number(/^Rss:\s+(\d+) kB/m.exec(text)?.[1]));
-    expect(resident.reduce((sum, kb) => sum + kb, 0)).toBeLessThan(1500);
-    await pod.call('stop');
-    await ending;
   });
 });
