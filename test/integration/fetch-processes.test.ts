@@ -2,11 +2,15 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Handler } from '../../examples/quickstart/https-server.ts';
 import { Store } from '../../src/store/store.ts';
+import { needs, root } from '../support/requirements.ts';
 import { filesIn, makeImage, Signer } from './fetch-images.ts';
 import { body, World } from './fetch-world.ts';
+
+// Files keep their owners, which only root may set.
+beforeEach((context) => needs(context, root));
 
 const gantry = join(import.meta.dirname, '../../bin/gantry');
 const url = 'https://files.example.com/app.aci';

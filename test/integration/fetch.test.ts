@@ -1,15 +1,19 @@
 import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Handler } from '../../examples/quickstart/https-server.ts';
 import { secure } from '../../src/config/insecure.ts';
 import { findCached } from '../../src/fetch/cached.ts';
 import type { FetchContext } from '../../src/fetch/context.ts';
 import { fetchImage } from '../../src/fetch/fetch.ts';
 import { parseReference } from '../../src/image/reference.ts';
+import { needs, root } from '../support/requirements.ts';
 import { fetchContext, filesIn, type ImageParts, makeImage, Signer } from './fetch-images.ts';
 import { body, cutOff, inTurn, ranged, redirect, status, World } from './fetch-world.ts';
+
+// Files keep their owners, which only root may set.
+beforeEach((context) => needs(context, root));
 
 let world: World;
 let maker: Signer;
