@@ -1,5 +1,5 @@
-import { dependencyFinder } from '../fetch/cached.ts';
 import { Store } from '../store/store.ts';
+import { dependencyFinder } from '../store/wish-lookup.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { requireRoot } from './context.ts';
 import { imageAndPath, requireImage } from './image-selection.ts';

@@ -1,13 +1,12 @@
 import { statSync } from 'node:fs';
-import { GantryError } from '../error.ts';
-import type { Dependency } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { PathReference, Reference } from '../image/reference.ts';
-import type { DependencyFinder, Store } from '../store/store.ts';
+import { wishOf } from '../image/wish.ts';
+import type { Store } from '../store/store.ts';
+import { dependencyFinder, findByWish } from '../store/wish-lookup.ts';
 import type { PullPolicy } from './context.ts';
 import { bareUrl } from './location.ts';
 import type { Reporter } from './reporter.ts';
-import { completeLabels, isGranted, referenceOf, type Wish, wishOf } from './wish.ts';
 
 // Every `gantry run` passes through this module: it imports nothing that speaks to a network.
 
@@ -53,33 +52,6 @@ export function findByUrl(store: Store, url: URL): ImageRecord | undefined {
 }
 
 /**
- * The stored image a wish means: one made for this machine, else one that does not say for which
- * machine it is.
- */
-export function findByWish(store: Store, wish: Wish): ImageRecord | undefined {
-  if (wish.imageId !== undefined) {
-    const record = findById(store, wish.imageId);
-    return record !== undefined && isGranted(wish, record.manifest, record.id) ? record : undefined;
-  }
-  for (const labels of [completeLabels(wish), wish.labels]) {
-    const record = store.findImage(referenceOf({ ...wish, labels }));
-    if (record !== undefined && isGranted(wish, record.manifest, record.id)) return record;
-  }
-  return undefined;
-}
-
-/** What an image's manifest asks for beneath it (appc spec/aci.md, Dependency Matching). */
-export function wishOfDependency({ imageName, imageId, labels }: Dependency): Wish {
-  const asked = new Map(labels.map(({ name, value }) => [name, value]));
-  return { text: `dependency ${imageName}`, name: imageName, labels: asked, imageId };
-}
-
-/** Finds dependencies in the store; undefined for one that is not there. */
-export function dependencyFinder(store: Store): DependencyFinder {
-  return (dependency) => findByWish(store, wishOfDependency(dependency));
-}
-
-/**
  * A file in the working directory that is called exactly as the image is meant instead of it, as
  * with rkt (Documentation/image-fetching-behavior.md).
  */
@@ -99,16 +71,7 @@ function hasDependencies(
   if (trail.has(record.id)) return false;
   const below = new Set(trail).add(record.id);
   return record.manifest.dependencies.every((dependency) => {
-    const found = findByWish(store, wishOfDependency(dependency));
+    const found = dependencyFinder(store)(dependency);
     return found !== undefined && hasDependencies(store, found, below);
   });
-}
-
-function findById(store: Store, prefix: string): ImageRecord | undefined {
-  try {
-    return store.findImage({ kind: 'id', text: prefix, prefix });
-  } catch (error) {
-    if (error instanceof GantryError && error.code === 'not-found') return undefined;
-    throw error;
-  }
 }

@@ -1,7 +1,9 @@
 import { GantryError } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference, UrlReference } from '../image/reference.ts';
-import { findByUrl, findByWish, findCached, sameNamedFile, wishOfDependency } from './cached.ts';
+import { completeLabels, type Wish, wishOf, wishOfDependency } from '../image/wish.ts';
+import { findByWish } from '../store/wish-lookup.ts';
+import { findByUrl, findCached, sameNamedFile } from './cached.ts';
 import type { FetchContext } from './context.ts';
 import type { Endpoint } from './discovery-template.ts';
 import { fetchFileImage } from './file-image.ts';
@@ -9,7 +11,6 @@ import { shownUrl, signatureUrl } from './location.ts';
 import { fetchRemoteImage, isTrusted } from './remote-image.ts';
 import { parseSignatureLocation, type SignatureLocation } from './signature.ts';
 import { Transport } from './transport.ts';
-import { completeLabels, type Wish, wishOf } from './wish.ts';
 
 /** What may be said of one image besides its reference. */
 export interface FetchOptions {

@@ -2,11 +2,11 @@ import { createReadStream } from 'node:fs';
 import { GantryError } from '../error.ts';
 import type { ImageRecord, ImageSource } from '../image/image-record.ts';
 import type { Provenance } from '../image/provenance.ts';
+import { requireGranted, type Wish } from '../image/wish.ts';
 import type { Ingest, StagedImage } from '../store/staged-image.ts';
 import { startVerification, type Verification } from '../trust/verification.ts';
 import type { FetchContext } from './context.ts';
 import type { DownloadTarget } from './download.ts';
-import { requireGranted, type Wish } from './wish.ts';
 
 /**
  * Who is to vouch for the image: a signature, one that comes after the image, or nobody because the

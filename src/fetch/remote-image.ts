@@ -1,5 +1,6 @@
 import { GantryError } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
+import { isGranted, type Wish } from '../image/wish.ts';
 import { recheckProvenance } from '../trust/verification.ts';
 import { findByUrl } from './cached.ts';
 import type { FetchContext } from './context.ts';
@@ -10,7 +11,6 @@ import { Intake, type Voucher } from './intake.ts';
 import { bareUrl, shownUrl } from './location.ts';
 import { fetchSignature, fetchSignatureAgain, type SignatureLocation } from './signature.ts';
 import type { Transport } from './transport.ts';
-import { isGranted, type Wish } from './wish.ts';
 
 /** An image on a server. */
 export interface RemoteImage {

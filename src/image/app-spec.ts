@@ -1,6 +1,5 @@
 import { GantryError } from '../error.ts';
 import type { ImageId } from './digest.ts';
-import { sanitizeAppName } from './identifier.ts';
 import type {
   App,
   EventHandler,
@@ -31,70 +30,43 @@ export interface AppSpec {
   readOnlyRootfs: boolean;
 }
 
-/** What an operator or a pod manifest changes in an image's app. */
-export interface AppOverride extends Partial<Omit<AppSpec, 'imageId' | 'imageName'>> {
-  /** Takes the place of the manifest's `app` before anything else is changed. */
-  app?: App;
-  /** Added behind the arguments of the manifest, or of `exec`, as in rkt. */
-  args?: string[];
+/** What of an app spec is not its image's. */
+export interface AppChoice {
+  /** AC Name. */
+  name: string;
+  /** The image's app section, or what takes its place. */
+  app: App;
+  readOnlyRootfs: boolean;
 }
 
-/** An image that is run without an `app` section: rkt's defaults. */
-const bare: App = {
-  exec: [],
-  user: '0',
-  group: '0',
-  supplementaryGids: [],
-  workingDirectory: '/',
-  environment: [],
-  mountPoints: [],
-  ports: [],
-  isolators: [],
-  eventHandlers: [],
-  userAnnotations: {},
-  userLabels: {},
-};
-
 /**
- * The app an image and what was asked beside it make. An override takes the place of the manifest's
- * field, except `environment`, which is laid over it.
- * @throws GantryError `invalid-manifest` where neither names a program
+ * The app that an image and an app section make.
+ * @throws GantryError `invalid-manifest` where the section names no program
  */
 export function appSpecOf(
   image: { id: ImageId; manifest: ImageManifest },
-  override: AppOverride = {},
+  { name, app, readOnlyRootfs }: AppChoice,
 ): AppSpec {
-  const { manifest } = image;
-  const { app: substitute, args = [], exec, environment, ...fields } = override;
-  const app = substitute ?? manifest.app ?? bare;
+  if (app.exec.length === 0) {
+    throw new GantryError(
+      'invalid-manifest',
+      `image ${image.manifest.name} does not say what to execute: name a program with --exec`,
+    );
+  }
   return {
-    name: override.name ?? sanitizeAppName(manifest.name),
+    name,
     imageId: image.id,
-    imageName: manifest.name,
-    exec: commandLine(exec ?? app.exec, args, manifest.name),
+    imageName: image.manifest.name,
+    exec: app.exec,
     user: app.user,
     group: app.group,
     supplementaryGids: app.supplementaryGids,
     workingDirectory: app.workingDirectory,
-    environment: new Map([
-      ...app.environment.map(({ name, value }): [string, string] => [name, value]),
-      ...(environment ?? []),
-    ]),
+    environment: new Map(app.environment.map((variable) => [variable.name, variable.value])),
     mountPoints: app.mountPoints,
     ports: app.ports,
     isolators: app.isolators,
     eventHandlers: app.eventHandlers,
-    readOnlyRootfs: false,
-    ...fields,
+    readOnlyRootfs,
   };
-}
-
-function commandLine(exec: string[], args: string[], imageName: string): string[] {
-  if (exec.length === 0) {
-    throw new GantryError(
-      'invalid-manifest',
-      `image ${imageName} does not say what to execute: name a program with --exec`,
-    );
-  }
-  return [...exec, ...args];
 }

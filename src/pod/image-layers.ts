@@ -1,10 +1,9 @@
 import { statSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
-import type { Dependency } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
-import type { Reference } from '../image/reference.ts';
 import type { Store } from '../store/store.ts';
+import { dependencyFinder } from '../store/wish-lookup.ts';
 
 /**
  * An image and every image it depends on, however indirectly.
@@ -17,7 +16,7 @@ export function imagesOf(store: Store, record: ImageRecord): ImageRecord[] {
     if (images.has(image.id)) continue;
     images.set(image.id, image);
     for (const dependency of image.manifest.dependencies) {
-      const found = findDependency(store, dependency);
+      const found = dependencyFinder(store)(dependency);
       if (found === undefined) {
         throw new GantryError(
           'not-found',
@@ -35,7 +34,7 @@ export function imagesOf(store: Store, record: ImageRecord): ImageRecord[] {
  * @throws GantryError `not-found` for an image that was removed meanwhile
  */
 export async function layersOf(store: Store, record: ImageRecord): Promise<string[]> {
-  const layers = await store.layerPaths(record, (dependency) => findDependency(store, dependency));
+  const layers = await store.layerPaths(record, dependencyFinder(store));
   for (const layer of layers) {
     if (statSync(layer, { throwIfNoEntry: false }) === undefined) {
       throw new GantryError(
@@ -45,19 +44,4 @@ export async function layersOf(store: Store, record: ImageRecord): Promise<strin
     }
   }
   return layers;
-}
-
-/** By id where the manifest has one, else by name and labels (appc spec/aci.md, `dependencies`). */
-function findDependency(store: Store, dependency: Dependency): ImageRecord | undefined {
-  const { imageName, imageId, labels } = dependency;
-  const reference: Reference =
-    imageId === undefined
-      ? {
-          kind: 'name',
-          text: imageName,
-          name: imageName,
-          labels: new Map(labels.map(({ name, value }) => [name, value])),
-        }
-      : { kind: 'id', text: imageId, prefix: imageId };
-  return store.findImage(reference);
 }

@@ -166,7 +166,7 @@ function settleLayeredApp(
   request: PodRequest,
   { name, request: { record, readOnlyRootfs }, section, layers }: LayeredApp,
 ): AppSettings {
-  const spec = appSpecOf(record, { app: section, name, readOnlyRootfs: readOnlyRootfs ?? false });
+  const spec = appSpecOf(record, { name, app: section, readOnlyRootfs: readOnlyRootfs ?? false });
   const rootfs = rootfsOf(pod.dir, layers, request.overlay);
   const { settings, warnings } = settleApp(spec, new LayerTree(layers), rootfs, {
     allCapabilities: request.insecure.capabilities,

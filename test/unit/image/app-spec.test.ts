@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { appSpecOf } from '../../../src/image/app-spec.ts';
-import { parseImageManifest } from '../../../src/image/image-manifest.ts';
+import { type App, parseImageManifest } from '../../../src/image/image-manifest.ts';
 
 const id = `sha512-${'0a'.repeat(64)}`;
 
@@ -20,9 +20,12 @@ const app = {
 };
 
 describe('an app specification', () => {
-  it('is what the image says', () => {
-    expect(appSpecOf(image(app))).toEqual({
-      name: 'web-1',
+  it('is what image and app section say', () => {
+    const web = image(app);
+    const section = web.manifest.app;
+    if (section === undefined) throw new Error('no app');
+    expect(appSpecOf(web, { name: 'front', app: section, readOnlyRootfs: true })).toEqual({
+      name: 'front',
       imageId: id,
       imageName: 'example.com/web_1',
       exec: ['/web', '--quiet'],
@@ -38,40 +41,14 @@ describe('an app specification', () => {
       ports: [],
       isolators: [],
       eventHandlers: [],
-      readOnlyRootfs: false,
-    });
-  });
-
-  it('takes what is asked beside the image', () => {
-    const spec = appSpecOf(image(app), {
-      name: 'front',
-      user: '0',
-      args: ['--port=1'],
-      environment: new Map([['B', 'mine']]),
       readOnlyRootfs: true,
     });
-    expect(spec).toMatchObject({ name: 'front', user: '0', group: 'www', readOnlyRootfs: true });
-    expect(spec.exec).toEqual(['/web', '--quiet', '--port=1']);
-    expect([...spec.environment]).toEqual([
-      ['A', '1'],
-      ['B', 'mine'],
-    ]);
   });
 
-  it('drops the arguments of the manifest with its program', () => {
-    expect(appSpecOf(image(app), { exec: ['/bin/sh'], args: ['-c', 'x'] }).exec).toEqual([
-      '/bin/sh',
-      '-c',
-      'x',
-    ]);
-  });
-
-  it('can be made of an image without an app, once a program is named', () => {
-    expect(() => appSpecOf(image(), { args: ['x'] })).toThrow('name a program with --exec');
-    expect(appSpecOf(image(), { exec: ['/x'] })).toMatchObject({
-      exec: ['/x'],
-      user: '0',
-      group: '0',
-    });
+  it('needs a program', () => {
+    const web = image(app);
+    const section = { ...(web.manifest.app as App), exec: [] };
+    const choice = { name: 'web', app: section, readOnlyRootfs: false };
+    expect(() => appSpecOf(web, choice)).toThrow('name a program with --exec');
   });
 });

@@ -1,8 +1,8 @@
 import { GantryError } from '../error.ts';
-import { matchesImageId } from '../image/digest.ts';
-import { type ImageManifest, labelOf } from '../image/image-manifest.ts';
-import { formatName, type NameReference } from '../image/reference.ts';
+import { matchesImageId } from './digest.ts';
+import { type Dependency, type ImageManifest, labelOf } from './image-manifest.ts';
 import { platformLabels } from './platform.ts';
+import { formatName, type NameReference } from './reference.ts';
 
 /** What was asked for by name, and so must be what the manifest of the image that came says. */
 export interface Wish {
@@ -19,6 +19,12 @@ export interface Wish {
 export function wishOf(reference: NameReference): Wish {
   const { text, name, labels } = reference;
   return { text, name, labels };
+}
+
+/** What an image's manifest asks for beneath it (appc spec/aci.md, Dependency Matching). */
+export function wishOfDependency({ imageName, imageId, labels }: Dependency): Wish {
+  const asked = new Map(labels.map(({ name, value }) => [name, value]));
+  return { text: `dependency ${imageName}`, name: imageName, labels: asked, imageId };
 }
 
 /** The wish as a reference the store can look up. */

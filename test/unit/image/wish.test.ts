@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { platformLabels } from '../../../src/fetch/platform.ts';
-import { completeLabels, requireGranted, type Wish } from '../../../src/fetch/wish.ts';
 import type { ImageManifest } from '../../../src/image/image-manifest.ts';
+import { platformLabels } from '../../../src/image/platform.ts';
+import { completeLabels, requireGranted, type Wish } from '../../../src/image/wish.ts';
 
 const id = `sha512-${'a'.repeat(128)}`;
 const arch = platformLabels().get('arch') ?? '';
