@@ -5,7 +5,7 @@ import { system } from '../system/binding.ts';
 
 /** Where this Gantry is installed: the directory that holds bin/ and dist/. */
 export const installation = fileURLToPath(
-  new URL(import.meta.url.includes('/dist/') ? '..' : '../..', import.meta.url),
+  new URL(import.meta.url.endsWith('.ts') ? '../..' : '..', import.meta.url),
 );
 
 /** The directory of a stage1 flavour that is part of this installation. */

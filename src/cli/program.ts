@@ -18,6 +18,11 @@ export const FAILURE = 254;
 export async function main(words: readonly string[]): Promise<number> {
   const debug = words.some((word) => word === '--debug' || word === '--debug=true');
   let name = '';
+  // What a stream or a timer throws with nobody to catch it is a failure as any other.
+  process.on('uncaughtException', (error) => {
+    printError(name, error, debug);
+    process.exit(FAILURE);
+  });
   try {
     const call = splitCall(words, globalOptions());
     name = call.name;

@@ -3,7 +3,6 @@
  * for type only; policy lives in TypeScript. A failing call throws an Error with the fields Node's
  * own errors have: `code` (ENOENT), `errno` (negative) and `syscall`.
  */
-#define _GNU_SOURCE
 #define NAPI_VERSION 8
 #include <errno.h>
 #include <fcntl.h>

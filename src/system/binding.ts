@@ -52,8 +52,8 @@ const require = createRequire(import.meta.url);
 
 function load(): Binding {
   // The bundle lies beside the binding in dist/; the sources, when tests run them, two folders away.
-  const bundled = import.meta.url.includes('/dist/');
-  return require(bundled ? './gantry.node' : '../../dist/gantry.node') as Binding;
+  const fromSource = import.meta.url.endsWith('.ts');
+  return require(fromSource ? '../../dist/gantry.node' : './gantry.node') as Binding;
 }
 
 /** The system calls Node lacks; synchronous, and throwing errors shaped like Node's own. */

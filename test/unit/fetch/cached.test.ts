@@ -37,8 +37,6 @@ describe('looking for a stored image', () => {
     expect(loaded.filter((path) => path.startsWith('src/fetch/')).sort()).toEqual([
       'src/fetch/cached.ts',
       'src/fetch/location.ts',
-      'src/image/platform.ts',
-      'src/image/wish.ts',
     ]);
   });
 
