@@ -1,6 +1,7 @@
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { GantryError } from '../error.ts';
-import { normaliseWords, valued } from './command.ts';
+import { type CliOption, flag, longName, optionKey, valued } from './command.ts';
+import { normaliseWords } from './parser.ts';
 
 /** One image on the command line of `run`, `prepare` or `fetch`, and the options that follow it. */
 export interface AppWords {
@@ -11,13 +12,13 @@ export interface AppWords {
 
 /** How an option after an image changes that image's app. */
 interface AppOption {
-  option: Option;
+  option: CliOption;
   /** May be given several times for one image. */
   many: boolean;
 }
 
 /** The options that belong to the image before them. */
-export const APP_OPTIONS: readonly Option[] = [
+export const APP_OPTIONS: readonly CliOption[] = [
   valued('--name <NAME>', 'name of the app (default: the last part of the image name)'),
   valued('--exec <PATH>', 'run this instead of what the image says'),
   valued('--working-dir <PATH>', 'working directory of the app'),
@@ -27,14 +28,14 @@ export const APP_OPTIONS: readonly Option[] = [
   valued('--environment <NAME=VALUE>', 'an environment variable of the app; may be repeated'),
   valued('--caps-retain <LIST>', 'comma-separated capabilities to keep, all others are removed'),
   valued('--caps-remove <LIST>', 'comma-separated capabilities to remove from the default set'),
-  new Option('--readonly-rootfs', "mount the app's root file system read-only"),
+  flag('--readonly-rootfs', "mount the app's root file system read-only"),
   valued('--signature <PATH>', 'signature of the image: a file or a URL'),
 ];
 
 const MANY = new Set(['--environment']);
 
 /** `--signature` alone, for commands that only fetch. */
-export const SIGNATURE_OPTION = APP_OPTIONS.filter((option) => option.long === '--signature');
+export const SIGNATURE_OPTION = APP_OPTIONS.filter((option) => longName(option) === '--signature');
 
 /**
  * Parses rkt's grammar: images and options in any order, an option of an app after its image, `--`
@@ -120,8 +121,8 @@ function rewriteUpToImage(command: Command, words: readonly string[]): string[] 
 
 function watchAppOptions(command: Command, apps: AppWords[]): void {
   for (const option of APP_OPTIONS) {
-    command.on(`option:${option.name()}`, (value: string | null) => {
-      setAppOption({ option, many: MANY.has(option.long ?? '') }, value ?? true, apps.at(-1));
+    command.on(`option:${longName(option).slice(2)}`, (value: string | null) => {
+      setAppOption({ option, many: MANY.has(longName(option)) }, value ?? true, apps.at(-1));
     });
   }
 }
@@ -131,14 +132,17 @@ function setAppOption(
   value: string | true,
   app: AppWords | undefined,
 ): void {
-  if (app === undefined) throw new GantryError('usage', `${option.long} must follow an image`);
-  const key = option.attributeName();
+  if (app === undefined) throw new GantryError('usage', `${longName(option)} must follow an image`);
+  const key = optionKey(option);
   const before = app.options[key];
   if (many) {
     app.options[key] = [...(Array.isArray(before) ? before : []), String(value)];
   } else if (before === undefined) {
     app.options[key] = value;
   } else {
-    throw new GantryError('usage', `${option.long} specified multiple times for the same image`);
+    throw new GantryError(
+      'usage',
+      `${longName(option)} specified multiple times for the same image`,
+    );
   }
 }

@@ -1,4 +1,4 @@
-import { Command, Option } from 'commander';
+import type { Command } from 'commander';
 import type { Context } from './context.ts';
 
 /** Everything a command says of itself; `--help`, the man pages and the completions come from it. */
@@ -10,7 +10,7 @@ export interface CommandDefinition {
   operands?: string;
   description?: string;
   examples?: readonly string[];
-  options?: readonly Option[];
+  options?: readonly CliOption[];
   /** Options end at the first operand: what follows it belongs to another program. */
   optionsFirst?: boolean;
   /** Does the work and answers the exit code; a command that must not run as a user says so. */
@@ -27,88 +27,54 @@ export interface Invocation {
   parsed: unknown;
 }
 
+/** One option, as data: what parses it, help, man pages and completions are made from this. */
+export interface CliOption {
+  /** `--full`, `--no-legend`, `--app <NAME>`, or `--wait [DURATION]` where the value may be left out. */
+  readonly flags: string;
+  readonly description: string;
+  /** The value without the option. */
+  readonly fallback?: string;
+  /** May be given several times: the value is the array of all. */
+  readonly repeats?: boolean;
+}
+
 /** A flag: `--full`. It also takes `--full=true` and `--full=false`. */
-export function flag(flags: string, description: string): Option {
-  return new Option(flags, description);
+export function flag(flags: string, description: string): CliOption {
+  return { flags, description };
 }
 
 /** An option with a value: `--app <NAME>`. */
-export function valued(flags: string, description: string, fallback?: string): Option {
-  const option = new Option(flags, description);
-  return fallback === undefined ? option : option.default(fallback);
+export function valued(flags: string, description: string, fallback?: string): CliOption {
+  return fallback === undefined ? { flags, description } : { flags, description, fallback };
 }
 
 /** An option that may be given several times; its value is the array of all. */
-export function repeated(flags: string, description: string): Option {
-  return new Option(flags, description).argParser((value: string, previous: unknown) =>
-    Array.isArray(previous) ? [...(previous as string[]), value] : [value],
-  );
+export function repeated(flags: string, description: string): CliOption {
+  return { flags, description, repeats: true };
 }
 
-/** The parser of a definition, with `globals` accepted beside its own options. */
-export function buildCommand(definition: CommandDefinition, globals: readonly Option[]): Command {
-  const command = new Command(`gantry ${definition.name}`);
-  command.summary(definition.summary).description(definition.description ?? definition.summary);
-  command.usage(`[options]${definition.operands === undefined ? '' : ` ${definition.operands}`}`);
-  command.helpOption('-h, --help', 'show this help');
-  for (const option of definition.options ?? []) command.addOption(option);
-  command.optionsGroup('Global options:');
-  for (const option of globals) command.addOption(option);
-  if (definition.examples !== undefined) {
-    command.addHelpText(
-      'after',
-      `\nExamples:\n${definition.examples.map((e) => `  ${e}`).join('\n')}`,
-    );
-  }
-  command.allowExcessArguments(true).exitOverride();
-  command.configureOutput({ writeErr: () => undefined });
-  if (definition.optionsFirst) command.enablePositionalOptions().passThroughOptions();
-  return command;
+/** `--app` of `--app <NAME>`. */
+export function longName({ flags }: CliOption): string {
+  return flags.split(' ', 1)[0] ?? flags;
 }
 
-/**
- * Rewrites what rkt's parser accepts and commander does not: `--flag=true|false`, and options whose
- * value is optional, which must take it only after `=` (`--wait UUID` waits without a limit). With
- * `stopAtOperand`, options end at the first operand.
- */
-export function normaliseWords(
-  command: Command,
-  words: readonly string[],
-  stopAtOperand = false,
-): string[] {
-  const result: string[] = [];
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? '';
-    if (word === '--') return [...result, ...words.slice(i)];
-    const option = word.startsWith('--') ? optionFor(command, word) : undefined;
-    if (option === undefined) {
-      if (!word.startsWith('-') && stopAtOperand) return [...result, ...words.slice(i)];
-      result.push(word);
-      continue;
-    }
-    const rewritten = rewriteOption(command, option, word);
-    if (rewritten !== undefined) result.push(rewritten);
-    if (option.required && !word.includes('=') && i + 1 < words.length) {
-      result.push(words[++i] ?? '');
-    }
-  }
-  return result;
+/** Whether the word after it is its value. */
+export function takesValue({ flags }: CliOption): boolean {
+  return flags.includes('<');
 }
 
-function optionFor(command: Command, word: string): Option | undefined {
-  const name = word.split('=', 1)[0];
-  return command.options.find((option) => option.long === name);
+/** The name its value has among an invocation's options: `gracePeriod` of `--grace-period`. */
+export function optionKey(option: CliOption): string {
+  const name = longName(option).replace(/^--(no-)?/, '');
+  return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
-function rewriteOption(command: Command, option: Option, word: string): string | undefined {
-  const equals = word.indexOf('=');
-  if (option.optional) return equals < 0 ? `${word}=true` : word;
-  if (!option.isBoolean() || equals < 0) return word;
-  const value = word.slice(equals + 1);
-  if (['true', 't', '1', 'TRUE', 'True', 'T'].includes(value)) return word.slice(0, equals);
-  if (['false', 'f', '0', 'FALSE', 'False', 'F'].includes(value)) {
-    command.setOptionValue(option.attributeName(), option.negate);
-    return undefined;
-  }
-  return word;
+/** The invocation of a command that was given no words at all. */
+export function bareInvocation({ options = [] }: CommandDefinition): Invocation {
+  const fallbacks = options.filter(({ fallback }) => fallback !== undefined);
+  return {
+    operands: [],
+    options: Object.fromEntries(fallbacks.map((option) => [optionKey(option), option.fallback])),
+    parsed: undefined,
+  };
 }

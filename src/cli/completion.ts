@@ -1,6 +1,5 @@
-import type { Option } from 'commander';
 import { GantryError } from '../error.ts';
-import { buildCommand, type CommandDefinition } from './command.ts';
+import { type CliOption, type CommandDefinition, longName, takesValue } from './command.ts';
 import { globalOptions } from './globals.ts';
 import { print } from './print.ts';
 import { allDefinitions } from './registry.ts';
@@ -23,7 +22,7 @@ export const definition: CommandDefinition = {
 
 /** What can be completed: the options after each command's words. */
 interface Vocabulary {
-  commands: { words: string; summary: string; options: readonly Option[] }[];
+  commands: { words: string; summary: string; options: readonly CliOption[] }[];
 }
 
 const SHELLS: Readonly<Record<string, (vocabulary: Vocabulary) => string>> = {
@@ -37,13 +36,13 @@ async function vocabulary(): Promise<Vocabulary> {
   const commands = (await allDefinitions()).map((each) => ({
     words: each.name,
     summary: each.summary,
-    options: buildCommand(each, globalOptions()).options,
+    options: [...(each.options ?? []), ...globalOptions()],
   }));
   return { commands };
 }
 
-function longNames(options: readonly Option[]): string {
-  return options.map((option) => `${option.long}${option.isBoolean() ? '' : '='}`).join(' ');
+function longNames(options: readonly CliOption[]): string {
+  return options.map((option) => `${longName(option)}${takesValue(option) ? '=' : ''}`).join(' ');
 }
 
 function bashScript({ commands }: Vocabulary): string {
@@ -95,9 +94,9 @@ function fishScript({ commands }: Vocabulary): string {
       second === undefined ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${first}`;
     lines.push(`complete -c gantry -n ${quote(parent)} -a ${second ?? first} -d ${quote(summary)}`);
     for (const option of options) {
-      const takes = option.isBoolean() ? '' : ' -r';
+      const takes = takesValue(option) ? ' -r' : '';
       lines.push(
-        `complete -c gantry -n ${quote(`__fish_seen_subcommand_from ${second ?? first}`)} -l ${option.long?.slice(2)}${takes} -d ${quote(option.description)}`,
+        `complete -c gantry -n ${quote(`__fish_seen_subcommand_from ${second ?? first}`)} -l ${longName(option).slice(2)}${takes} -d ${quote(option.description)}`,
       );
     }
   }

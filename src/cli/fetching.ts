@@ -1,8 +1,8 @@
-import { Option } from 'commander';
 import { GantryError } from '../error.ts';
 import type { FetchContext, PullPolicy } from '../fetch/context.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference } from '../image/reference.ts';
+import { type CliOption, valued } from './command.ts';
 import type { Context } from './context.ts';
 import { interruptible } from './interruption.ts';
 
@@ -13,11 +13,12 @@ export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' 
 }
 
 /** `--pull-policy`. */
-export function pullPolicyOption(fallback: PullPolicy): Option {
-  return new Option(
+export function pullPolicyOption(fallback: PullPolicy): CliOption {
+  return valued(
     '--pull-policy <POLICY>',
     'when to ask the network for an image: never, new (only if it is not stored) or update',
-  ).default(fallback);
+    fallback,
+  );
 }
 
 /** The value of `--pull-policy`. Throws `usage` for another word. */

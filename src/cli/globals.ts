@@ -1,8 +1,7 @@
-import type { Option } from 'commander';
-import { flag, valued } from './command.ts';
+import { type CliOption, flag, valued } from './command.ts';
 
 /** The options every command takes, before or after its name. */
-export function globalOptions(): Option[] {
+export function globalOptions(): CliOption[] {
   return [
     flag('--debug', 'print the chain of causes and where images come from'),
     valued('--dir <DIR>', 'data directory (default: /var/lib/gantry, or what paths.d says)'),

@@ -1,6 +1,7 @@
 import { GantryError } from '../error.ts';
-import { buildCommand, type CommandDefinition } from './command.ts';
+import type { CommandDefinition } from './command.ts';
 import { globalOptions } from './globals.ts';
+import { buildCommand } from './parser.ts';
 import { print } from './print.ts';
 import { allDefinitions } from './registry.ts';
 
@@ -41,7 +42,7 @@ async function summaries(prefix: string): Promise<string[]> {
 async function explain(name: string): Promise<void> {
   const all = await allDefinitions();
   const found = all.find((candidate) => candidate.name === name);
-  if (found !== undefined) return buildCommand(found, globalOptions()).outputHelp();
+  if (found !== undefined) return buildCommand(found).outputHelp();
   const group = await summaries(`${name} `);
   if (group.length === 0) {
     throw new GantryError('usage', `unknown command "${name}": gantry help lists them`);

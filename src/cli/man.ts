@@ -1,8 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Option } from 'commander';
 import { GantryError } from '../error.ts';
-import { buildCommand, type CommandDefinition } from './command.ts';
+import type { CliOption, CommandDefinition } from './command.ts';
 import { globalOptions } from './globals.ts';
 import { allDefinitions } from './registry.ts';
 
@@ -45,7 +44,7 @@ function section(title: string, lines: readonly string[]): string {
   return `.SH ${title}\n${lines.join('\n')}\n`;
 }
 
-function optionLines(options: readonly Option[]): string[] {
+function optionLines(options: readonly CliOption[]): string[] {
   return options.flatMap(({ flags, description }) => [
     '.TP',
     `.B ${roff(flags)}`,
@@ -54,7 +53,7 @@ function optionLines(options: readonly Option[]): string[] {
 }
 
 function commandPage(each: CommandDefinition): string {
-  const own = buildCommand(each, []).options;
+  const own = each.options ?? [];
   const words = `gantry ${each.name}`;
   const parts = [
     heading(pageName(each)),

@@ -1,12 +1,11 @@
-import type { Option } from 'commander';
 import { GantryError } from '../error.ts';
-import { valued } from './command.ts';
+import { type CliOption, valued } from './command.ts';
 
 /** The machine-readable output formats; without one, text for people. */
 export type OutputFormat = 'json' | 'json-pretty';
 
 /** `--format`, for every command that lists. */
-export function formatOption(): Option {
+export function formatOption(): CliOption {
   return valued('--format <FORMAT>', 'json or json-pretty instead of text');
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { type Command, Option } from 'commander';
+import type { Command } from 'commander';
 import { loadLimits } from '../config/limits.ts';
 import { GantryError } from '../error.ts';
 import { findCached } from '../fetch/cached.ts';
@@ -11,13 +11,13 @@ import { preparePod } from '../pod/prepare.ts';
 import type { AppRequest, PodRequest } from '../pod/request.ts';
 import { Store } from '../store/store.ts';
 import { APP_OPTIONS, type AppWords, parseApps } from './apps.ts';
-import { flag, type Invocation, repeated, valued } from './command.ts';
+import { type CliOption, flag, type Invocation, repeated, valued } from './command.ts';
 import type { Context } from './context.ts';
 import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
 import { shippedStage1 } from './installation.ts';
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
-export const PREPARE_OPTIONS: readonly Option[] = [
+export const PREPARE_OPTIONS: readonly CliOption[] = [
   valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
   flag('--inherit-env', 'give the apps all variables of this environment that they do not set'),
   flag('--no-overlay', 'copy the images instead of using overlayfs'),
@@ -33,9 +33,9 @@ export const PREPARE_OPTIONS: readonly Option[] = [
 ];
 
 /** What only `run` has. */
-export const RUN_OPTIONS: readonly Option[] = [
+export const RUN_OPTIONS: readonly CliOption[] = [
   flag('--interactive', 'give the app this terminal; only one image may be given'),
-  new Option('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
+  valued('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
   valued('--uuid-file-save <FILE>', "write the pod's UUID to a file"),
 ];
 

@@ -1,10 +1,11 @@
-import { CommanderError, type Option } from 'commander';
 import { GantryError } from '../error.ts';
 import {
-  buildCommand,
+  bareInvocation,
+  type CliOption,
   type CommandDefinition,
   type Invocation,
-  normaliseWords,
+  longName,
+  takesValue,
 } from './command.ts';
 import { createContext, type GlobalValues } from './context.ts';
 import { globalOptions } from './globals.ts';
@@ -42,16 +43,16 @@ async function die(): Promise<void> {
 }
 
 /** The command's name, and all other words in their order: global options may stand before it. */
-function splitCall(words: readonly string[], globals: readonly Option[]) {
+function splitCall(words: readonly string[], globals: readonly CliOption[]) {
   let at = 0;
   while (at < words.length && (words[at] ?? '').startsWith('-')) {
     const word = words[at] ?? '';
     if (word === '--help' || word === '-h') return { name: 'help', words: words.slice(at + 1) };
     if (word === '--version') return { name: 'version', words: [] };
-    const option = globals.find((known) => known.long === word.split('=', 1)[0]);
+    const option = globals.find((known) => longName(known) === word.split('=', 1)[0]);
     if (option === undefined)
       throw new GantryError('usage', `unknown option ${word}: see gantry help`);
-    at += option.required && !word.includes('=') ? 2 : 1;
+    at += takesValue(option) && !word.includes('=') ? 2 : 1;
   }
   const leading = words.slice(0, at);
   const [first, second, ...rest] = words.slice(at);
@@ -71,24 +72,17 @@ function unknownCommand(name: string): GantryError {
 }
 
 async function invoke(definition: CommandDefinition, words: readonly string[]): Promise<number> {
-  const command = buildCommand(definition, globalOptions());
-  let invocation: Invocation;
-  try {
-    const parsed = definition.parse?.(command, words);
-    if (definition.parse === undefined) {
-      command.parse(normaliseWords(command, words, definition.optionsFirst), { from: 'user' });
-    }
-    invocation = { operands: command.args, options: command.opts(), parsed };
-  } catch (error) {
-    if (!(error instanceof CommanderError)) throw error;
-    if (error.code === 'commander.helpDisplayed') return 0;
-    throw new GantryError('usage', usageMessage(error, definition));
-  }
-  const context = createContext(invocation.options as GlobalValues);
-  return await definition.run(context, invocation);
+  const invocation = await parse(definition, words);
+  if (invocation === 'help') return 0;
+  return await definition.run(createContext(invocation.options as GlobalValues), invocation);
 }
 
-function usageMessage(error: CommanderError, definition: CommandDefinition): string {
-  const what = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
-  return `${what}: see gantry ${definition.name} --help`;
+/** Where there is nothing to parse, no parser is loaded. */
+async function parse(
+  definition: CommandDefinition,
+  words: readonly string[],
+): Promise<Invocation | 'help'> {
+  if (words.length === 0 && definition.parse === undefined) return bareInvocation(definition);
+  const { parseInvocation } = await import('./parser.ts');
+  return parseInvocation(definition, words);
 }

@@ -1,4 +1,3 @@
-import { Option } from 'commander';
 import { startPod } from '../pod/run.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { requireRoot } from './context.ts';
@@ -11,7 +10,7 @@ export const definition: CommandDefinition = {
   operands: 'UUID',
   options: [
     flag('--interactive', 'give the app this terminal; the pod may have one app only'),
-    new Option('--net [NETWORK]', 'none, or host (default: what prepare was told)'),
+    valued('--net [NETWORK]', 'none, or host (default: what prepare was told)'),
     valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
     uuidFileOption(),
   ],

@@ -1,6 +1,5 @@
-import { Option } from 'commander';
 import { type PodStatus, podStatus } from '../pod/status.ts';
-import type { CommandDefinition } from './command.ts';
+import { type CommandDefinition, valued } from './command.ts';
 import { parseDuration } from './duration.ts';
 import { formatJson } from './format.ts';
 import { becomeFront } from './installation.ts';
@@ -14,8 +13,8 @@ export const definition: CommandDefinition = {
   summary: "print a pod's state and the exit codes of its apps",
   operands: 'UUID',
   options: [
-    new Option('--wait [DURATION]', 'wait until the pod has ended, at most so long'),
-    new Option('--wait-ready [DURATION]', 'wait until the pod is ready, at most so long'),
+    valued('--wait [DURATION]', 'wait until the pod has ended, at most so long'),
+    valued('--wait-ready [DURATION]', 'wait until the pod is ready, at most so long'),
     uuidFileOption(),
     formatOption(),
   ],

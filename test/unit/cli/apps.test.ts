@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { APP_OPTIONS, type AppWords, parseApps } from '../../../src/cli/apps.ts';
-import { buildCommand, flag, repeated } from '../../../src/cli/command.ts';
+import { flag, repeated } from '../../../src/cli/command.ts';
+import { buildCommand } from '../../../src/cli/parser.ts';
 
 function parse(...words: string[]): { apps: AppWords[]; options: Record<string, unknown> } {
   const definition = {
@@ -9,7 +10,7 @@ function parse(...words: string[]): { apps: AppWords[]; options: Record<string, 
     options: [flag('--interactive', ''), repeated('--set-env <NAME=VALUE>', ''), ...APP_OPTIONS],
     run: () => 0,
   };
-  const command = buildCommand(definition, []);
+  const command = buildCommand(definition);
   const apps = parseApps(command, words, true);
   return { apps, options: command.opts() };
 }

@@ -1,0 +1,106 @@
+import { Command, CommanderError, Option } from 'commander';
+import { GantryError } from '../error.ts';
+import type { CliOption, CommandDefinition, Invocation } from './command.ts';
+import { globalOptions } from './globals.ts';
+
+/**
+ * Parses the words of one call, global options among them. Answers `help` when that is what was asked
+ * for (it has been shown then). Throws `usage`.
+ */
+export function parseInvocation(
+  definition: CommandDefinition,
+  words: readonly string[],
+): Invocation | 'help' {
+  const command = buildCommand(definition);
+  try {
+    const parsed = definition.parse?.(command, words);
+    if (definition.parse === undefined) {
+      command.parse(normaliseWords(command, words, definition.optionsFirst), { from: 'user' });
+    }
+    return { operands: command.args, options: command.opts(), parsed };
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.code === 'commander.helpDisplayed') return 'help';
+    const what = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
+    throw new GantryError('usage', `${what}: see gantry ${definition.name} --help`);
+  }
+}
+
+/** The parser of a definition, with the global options accepted beside its own. */
+export function buildCommand(definition: CommandDefinition): Command {
+  const command = new Command(`gantry ${definition.name}`);
+  command.summary(definition.summary).description(definition.description ?? definition.summary);
+  command.usage(`[options]${definition.operands === undefined ? '' : ` ${definition.operands}`}`);
+  command.helpOption('-h, --help', 'show this help');
+  for (const option of definition.options ?? []) command.addOption(parserOption(option));
+  command.optionsGroup('Global options:');
+  for (const option of globalOptions()) command.addOption(parserOption(option));
+  if (definition.examples !== undefined) {
+    command.addHelpText(
+      'after',
+      `\nExamples:\n${definition.examples.map((e) => `  ${e}`).join('\n')}`,
+    );
+  }
+  command.allowExcessArguments(true).exitOverride();
+  command.configureOutput({ writeErr: () => undefined });
+  if (definition.optionsFirst) command.enablePositionalOptions().passThroughOptions();
+  return command;
+}
+
+function parserOption({ flags, description, fallback, repeats }: CliOption): Option {
+  const option = new Option(flags, description);
+  if (fallback !== undefined) option.default(fallback);
+  if (repeats === true) {
+    option.argParser((value: string, previous: unknown) =>
+      Array.isArray(previous) ? [...(previous as string[]), value] : [value],
+    );
+  }
+  return option;
+}
+
+/**
+ * Rewrites what rkt's parser accepts and commander does not: `--flag=true|false`, and options whose
+ * value is optional, which must take it only after `=` (`--wait UUID` waits without a limit). With
+ * `stopAtOperand`, options end at the first operand.
+ */
+export function normaliseWords(
+  command: Command,
+  words: readonly string[],
+  stopAtOperand = false,
+): string[] {
+  const result: string[] = [];
+  for (let i = 0; i < words.length; i++) {
+    const word = words[i] ?? '';
+    if (word === '--') return [...result, ...words.slice(i)];
+    const option = word.startsWith('--') ? optionFor(command, word) : undefined;
+    if (option === undefined) {
+      if (!word.startsWith('-') && stopAtOperand) return [...result, ...words.slice(i)];
+      result.push(word);
+      continue;
+    }
+    const rewritten = rewriteOption(command, option, word);
+    if (rewritten !== undefined) result.push(rewritten);
+    if (option.required && !word.includes('=') && i + 1 < words.length) {
+      result.push(words[++i] ?? '');
+    }
+  }
+  return result;
+}
+
+function optionFor(command: Command, word: string): Option | undefined {
+  const name = word.split('=', 1)[0];
+  return command.options.find((option) => option.long === name);
+}
+
+function rewriteOption(command: Command, option: Option, word: string): string | undefined {
+  const equals = word.indexOf('=');
+  if (option.optional) return equals < 0 ? `${word}=true` : word;
+  if (!option.isBoolean() || equals < 0) return word;
+  const value = word.slice(equals + 1);
+  if (['true', 't', '1', 'TRUE', 'True', 'T'].includes(value)) return word.slice(0, equals);
+  if (['false', 'f', '0', 'FALSE', 'False', 'F'].includes(value)) {
+    command.setOptionValue(option.attributeName(), option.negate);
+    return undefined;
+  }
+  return word;
+}
