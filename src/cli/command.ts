@@ -58,6 +58,11 @@ export function longName({ flags }: CliOption): string {
   return flags.split(' ', 1)[0] ?? flags;
 }
 
+/** The option as help and man pages show it: a value that may be left out comes after `=` only. */
+export function shownFlags({ flags }: Pick<CliOption, 'flags'>): string {
+  return flags.replace(/ \[(.*)\]$/, '[=$1]');
+}
+
 /** Whether the word after it is its value. */
 export function takesValue({ flags }: CliOption): boolean {
   return flags.includes('<');

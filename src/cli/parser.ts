@@ -1,6 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { GantryError } from '../error.ts';
-import type { CliOption, CommandDefinition, Invocation } from './command.ts';
+import { type CliOption, type CommandDefinition, type Invocation, shownFlags } from './command.ts';
 import { globalOptions } from './globals.ts';
 
 /**
@@ -32,6 +32,7 @@ export function buildCommand(definition: CommandDefinition): Command {
   command.summary(definition.summary).description(definition.description ?? definition.summary);
   command.usage(`[options]${definition.operands === undefined ? '' : ` ${definition.operands}`}`);
   command.helpOption('-h, --help', 'show this help');
+  command.configureHelp({ optionTerm: shownFlags });
   for (const option of definition.options ?? []) command.addOption(parserOption(option));
   command.optionsGroup('Global options:');
   for (const option of globalOptions()) command.addOption(parserOption(option));
