@@ -9,6 +9,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@
 #include "clock.h"
 #include "log.h"
 #include "memory.h"
+#include "process.h"
 #include "pty.h"
 #include "step.h"
 
@@ -97,6 +99,22 @@ static void settle_descriptors(void)
 		fail_call("signalfd");
 }
 
+/* Apps read nothing, from the null device of the pod: root of an app may change owner and mode of what
+ * it has open, and those of the host's are the host's. */
+static void empty_input(void)
+{
+	struct stat st;
+	int null = open("/dev/null", O_RDWR | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC);
+	if (null >= 0 && (fstat(null, &st) < 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))) {
+		close(null);
+		null = -1;
+		errno = ENODEV;
+	}
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+		fail_call("/dev/null of the pod");
+	close(null);
+}
+
 static void make_pod(void)
 {
 	const struct section *section = &pod.plan->pod;
@@ -114,6 +132,8 @@ static void make_pod(void)
 	}
 	if (pod.plan->terminal)
 		send_event(pod.channel, EVENT_TERMINAL, 0, 0, NULL, pod.launch.terminal_master);
+	else
+		empty_input();
 }
 
 /* --- starting apps ----------------------------------------------------------------------------- */
@@ -366,6 +386,8 @@ _Noreturn void run_init(const struct plan *plan, int channel)
 	pod.channel = channel;
 	bind_to_supervisor();
 	setsid();
+	if (leave_keyring() < 0)
+		fail_call("session keyring");
 	settle_descriptors();
 	make_pod();
 	start_apps();

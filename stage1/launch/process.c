@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <linux/sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -45,6 +46,14 @@ int wait_pidfd(int pidfd, int *by_signal)
 		;
 	*by_signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
 	return *by_signal == 0 ? info.si_status : 128 + *by_signal;
+}
+
+int leave_keyring(void)
+{
+	if (syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL) >= 0)
+		return 0;
+	/* A kernel without keys, or Gantry itself in a container that may use none: nor may the apps. */
+	return errno == ENOSYS || errno == EPERM ? 0 : -1;
 }
 
 void run_sealed(char **argv)

@@ -13,6 +13,10 @@ int signal_pidfd(int pidfd, int number);
 /* Exit code as a shell has it: 128+n when a signal ended it. *by_signal is that n, or 0. */
 int wait_pidfd(int pidfd, int *by_signal);
 
+/* Gives up the session keyring of whoever started this process, whose keys its root may read, for a new
+ * one. */
+int leave_keyring(void);
+
 /* Executes this program again from a read-only view of its own file, unless it already runs from one,
  * so that nothing inside a pod can write to it through /proc/PID/exe (CVE-2019-5736). */
 void run_sealed(char **argv);

@@ -43,7 +43,7 @@ void text_add_plain(struct text *t, const char *more)
 	size_t length = 0;
 	for (; length < 120 && more[length] != '\0'; length++) {
 		unsigned char c = (unsigned char)more[length];
-		char shown = c < ' ' || c == 127 ? '?' : (char)c;
+		char shown = c < ' ' || c >= 127 ? '?' : (char)c;
 		add_bytes(t, &shown, 1);
 	}
 	if (more[length] != '\0')

@@ -17,7 +17,8 @@ struct text {
 void text_add(struct text *t, const char *more);
 /* Decimal, at least `width` characters, padded on the left with `pad`. */
 void text_number(struct text *t, long long value, int width, char pad);
-/* `more` fit for one line of a terminal: control characters become `?`, at most 120 bytes. */
+/* `more` fit for one line of a terminal: all but ASCII and all control characters become `?`
+ * (terminals obey some beyond ASCII too), at most 120 bytes. */
 void text_add_plain(struct text *t, const char *more);
 
 /* Whether all of `word` is a number in `base` no greater than `max`; the number goes to *value. */

@@ -69,6 +69,8 @@ static int become_command(const struct section *app, int pidfd, char **command)
 	sigset_t none;
 	if (setns(pidfd, CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET) < 0 || chdir("/") < 0)
 		return fail("namespaces of the app", error_text(errno));
+	if (leave_keyring() < 0)
+		return fail("session keyring", error_text(errno));
 	if (take_on(app, &launch) != 0)
 		return 254;
 	sigemptyset(&none);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -45,6 +46,17 @@ async function startWaiting() {
 }
 
 describe('enter', () => {
+  it('leaves the session keyring of whoever enters outside', async () => {
+    const { pod, ending } = await startWaiting();
+    const words = ['keyring', ''];
+    const ours = execFileSync(join(pod.image, 'bin/probe'), words, { encoding: 'utf8' });
+    const { stdout } = await pod.call('enter', 'one', '/bin/probe', ...words);
+    expect(stdout).toMatch(/^keyring \d+\n$/);
+    expect(stdout).not.toBe(ours);
+    await pod.call('stop');
+    await ending;
+  });
+
   it('runs a command in the app, with its environment and capabilities', async () => {
     const { pod, ending } = await startWaiting();
     const words = ['env', '', 'id', '', 'cat', '/proc/self/status', 'descriptors', ''];

@@ -1,5 +1,13 @@
 import { execFileSync, spawn } from 'node:child_process';
-import { closeSync, constants, existsSync, openSync, readFileSync, readSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -42,6 +50,22 @@ describe('an app', () => {
     expect(logged(stdout)).toEqual(
       ['fd 0', 'fd 1', 'fd 2', 'PATH=/bin'].map((l) => `web[2]: ${l}`),
     );
+  });
+
+  // As root of the app it may change owner and mode of what it has open.
+  it('has the null device of its pod for standard input, not the one of the host', async () => {
+    const { dev, ino } = statSync('/dev/null');
+    const { stdout } = await app('input-device', '').run();
+    expect(stdout).toContain('null=1');
+    expect(stdout).not.toContain(`input ${dev}:${ino} `);
+  });
+
+  it('has a session keyring of its own, not the one of whoever started the pod', async () => {
+    const made = app('keyring', '');
+    const ours = execFileSync(join(made.image, 'bin/probe'), ['keyring', ''], { encoding: 'utf8' });
+    const { stdout } = await made.run();
+    expect(logged(stdout)).toEqual([expect.stringMatching(/^web\[2\]: keyring \d+$/)]);
+    expect(`${logged(stdout)[0]}\n`).not.toBe(`web[2]: ${ours}`);
   });
 
   it('becomes the user of the plan, with the capabilities of the plan and no others', async () => {
@@ -181,6 +205,13 @@ describe('several apps', () => {
     );
     expect(made.status('ready')).toBeUndefined();
     expect(made.status('exit')).toBe('254\n');
+  });
+
+  it('are named without what a terminal would obey', async () => {
+    const exec = '/bin/\u009b2J\u001b[31m\u202eé';
+    const { stderr } = await pod({ apps: { web: { do: [], exec } } }).run();
+    expect(stderr).toContain('"/bin/');
+    expect(stderr).toMatch(/^[ -~]*\n$/);
   });
 
   it('do not start when the program of one is missing', async () => {

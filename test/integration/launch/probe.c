@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/keyctl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,8 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -105,6 +108,19 @@ static void print_descriptors(void)
 			printf("fd %d\n", fd);
 }
 
+static void print_input_device(void)
+{
+	struct stat st;
+	fstat(0, &st);
+	printf("input %lu:%lu null=%d\n", (unsigned long)st.st_dev, (unsigned long)st.st_ino,
+	       S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3));
+}
+
+static void print_keyring(void)
+{
+	printf("keyring %ld\n", syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0));
+}
+
 static void print_ignored(void)
 {
 	struct sigaction action;
@@ -158,6 +174,10 @@ static void act(const char *word, const char *value)
 		orphan_that_stays();
 	else if (strcmp(word, "descriptors") == 0)
 		print_descriptors();
+	else if (strcmp(word, "input-device") == 0)
+		print_input_device();
+	else if (strcmp(word, "keyring") == 0)
+		print_keyring();
 	else if (strcmp(word, "signals") == 0)
 		print_ignored();
 	else if (strcmp(word, "open") == 0)
