@@ -57,6 +57,7 @@ export type AppStep =
   | readonly ['user', uid: string, gid: string, ...gids: string[]]
   | readonly ['keep-caps', ...names: string[]]
   | readonly ['no-new-privileges']
+  | readonly ['no-user-namespaces']
   | readonly ['rlimit', name: string, soft: string, hard: string]
   | readonly ['env', name: string, value: string]
   | readonly ['chdir', path: string]

@@ -170,6 +170,7 @@ function settleLayeredApp(
   const rootfs = rootfsOf(pod.dir, layers, request.overlay);
   const { settings, warnings } = settleApp(spec, new LayerTree(layers), rootfs, {
     allCapabilities: request.insecure.capabilities,
+    allSystemCalls: request.insecure.seccomp,
   });
   for (const warning of warnings) context.report.warn(warning);
   if (!request.interactive) return settings;

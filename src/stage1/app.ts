@@ -13,6 +13,8 @@ import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './s
 export interface AppChoices {
   /** `--insecure-options=capabilities`. */
   readonly allCapabilities: boolean;
+  /** `--insecure-options=seccomp`. */
+  readonly allSystemCalls: boolean;
 }
 
 /** An app as it will run, and what the operator should hear about it. */
@@ -38,6 +40,9 @@ export function settleApp(
   const where = `app ${JSON.stringify(spec.name)}`;
   refuseEventHandlers(spec, where);
   const isolators = readIsolators(spec.isolators);
+  const capabilities = choices.allCapabilities
+    ? allCapabilities()
+    : keptCapabilities(isolators.capabilities, where);
   const credentials = resolveUser(spec, tree, where);
   const environment = appEnvironment(spec, credentials);
   const mounts = volumeMounts(spec.mountPoints, tree, where);
@@ -51,10 +56,10 @@ export function settleApp(
       readOnlyRootfs: spec.readOnlyRootfs,
       exec: [findProgram(program, path, spec.workingDirectory, tree, where), ...spec.exec],
       credentials,
-      capabilities: choices.allCapabilities
-        ? allCapabilities()
-        : keptCapabilities(isolators.capabilities, where),
+      capabilities,
       noNewPrivileges: isolators.noNewPrivileges,
+      // CAP_SYS_ADMIN is all that a user namespace would add.
+      userNamespaces: choices.allSystemCalls || capabilities.includes('CAP_SYS_ADMIN'),
       environment,
       workingDirectory: spec.workingDirectory,
       mounts,

@@ -180,6 +180,7 @@ function processSteps(app: AppSettings): AppStep[] {
     ...app.environment.map(([name, value]): AppStep => ['env', name, value]),
     ['user', String(uid), String(gid), ...gids.map(String)],
     ['chdir', app.workingDirectory],
+    ...(app.userNamespaces ? [] : ([['no-user-namespaces']] as const)),
     ['keep-caps', ...app.capabilities],
     ...(app.noNewPrivileges ? ([['no-new-privileges']] as const) : []),
     ['exec', path, argv[0] ?? path, ...argv.slice(1)],

@@ -36,6 +36,11 @@ export interface AppSettings {
   readonly credentials: Credentials;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
+  /**
+   * Whether the app may make user namespaces, in which it has every capability: enough to mount the
+   * host's control groups, which belong to root, and freeze or kill what is in them.
+   */
+  readonly userNamespaces: boolean;
   readonly environment: readonly Variable[];
   readonly workingDirectory: string;
   readonly mounts: readonly VolumeMount[];

@@ -55,6 +55,7 @@ static const struct rule {
 	[WORD_USER] = {"user", "nnn*", IN_APP},
 	[WORD_KEEP_CAPS] = {"keep-caps", "c*", IN_APP},
 	[WORD_NO_NEW_PRIVILEGES] = {"no-new-privileges", "", IN_APP},
+	[WORD_NO_USER_NAMESPACES] = {"no-user-namespaces", "", IN_APP},
 	[WORD_RLIMIT] = {"rlimit", "lvv", IN_APP},
 	[WORD_ENV] = {"env", "et", IN_APP},
 	[WORD_CHDIR] = {"chdir", "p", IN_APP},

@@ -5,6 +5,7 @@
 
 #include "credentials.h"
 #include "file.h"
+#include "filter.h"
 #include "identity.h"
 #include "mount.h"
 #include "program.h"
@@ -45,6 +46,7 @@ static int (*const performers[WORDS])(struct launch *, const struct step *) = {
 	[WORD_USER] = perform_user,
 	[WORD_KEEP_CAPS] = perform_keep_caps,
 	[WORD_NO_NEW_PRIVILEGES] = perform_no_new_privileges,
+	[WORD_NO_USER_NAMESPACES] = perform_no_user_namespaces,
 	[WORD_RLIMIT] = perform_rlimit,
 	[WORD_ENV] = perform_env,
 	[WORD_CHDIR] = perform_chdir,

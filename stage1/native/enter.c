@@ -49,7 +49,7 @@ static int take_on(const struct section *app, struct launch *launch)
 		const struct step *step = &app->steps[i];
 		int status = 0;
 		if (step->word == WORD_ENV || step->word == WORD_KEEP_CAPS || step->word == WORD_UMASK ||
-		    step->word == WORD_NO_NEW_PRIVILEGES)
+		    step->word == WORD_NO_NEW_PRIVILEGES || step->word == WORD_NO_USER_NAMESPACES)
 			status = perform(launch, step);
 		if (status < 0)
 			return fail(word_name(step->word), error_text(-status));

@@ -29,6 +29,7 @@ async function startWaiting() {
         one: {
           do: ['wait', ''],
           steps: [
+            ['no-user-namespaces'],
             ['keep-caps', 'chown'],
             ['env', 'COLOUR', 'blue'],
           ],
@@ -66,6 +67,7 @@ describe('enter', () => {
     expect(stdout).toContain('uid=0 gid=0');
     expect(stdout).toMatch(/CapEff:\s+0000000000000001\n/);
     expect(stdout).toMatch(/CapBnd:\s+0000000000000001\n/);
+    expect(stdout).toMatch(/Seccomp:\s+2\n/);
     expect(stdout).toMatch(/fd 0\nfd 1\nfd 2\n$/);
     const two = await pod.call('enter', 'two', '/bin/probe', 'cat', '/two');
     expect(two.stdout).toBe('yes');

@@ -14,9 +14,12 @@ const SOURCE = String.raw`
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sched.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -94,6 +97,22 @@ static void identity(void)
 	printf("\n");
 }
 
+/* Each of the ways to make a user namespace, in a child of its own. */
+static void user_namespaces(void)
+{
+	pid_t child = fork();
+	if (child == 0) {
+		printf("unshare: %s\n", unshare(CLONE_NEWUSER) < 0 ? strerror(errno) : "ok");
+		exit(0);
+	}
+	waitpid(child, NULL, 0);
+	child = (pid_t)syscall(SYS_clone, CLONE_NEWUSER | SIGCHLD, 0, 0, 0, 0);
+	if (child == 0)
+		_exit(0);
+	printf("clone: %s\n", child < 0 ? strerror(errno) : "ok");
+	printf("clone3: %s\n", syscall(SYS_clone3, NULL, 0) < 0 ? strerror(errno) : "ok");
+}
+
 static void environment(void)
 {
 	for (char **entry = environ; *entry != NULL; entry++)
@@ -113,6 +132,9 @@ int main(int argc, char **argv)
 			continue;
 		} else if (strcmp(command, "id") == 0) {
 			identity();
+			continue;
+		} else if (strcmp(command, "user-namespaces") == 0) {
+			user_namespaces();
 			continue;
 		} else if (strcmp(command, "pwd") == 0) {
 			printf("pwd %s\n", getcwd(directory, sizeof directory));

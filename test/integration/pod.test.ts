@@ -172,6 +172,29 @@ describe('what the kernel shows an app', () => {
   });
 });
 
+describe('user namespaces, in which an app would have every capability', () => {
+  const refused = [
+    'unshare: Operation not permitted',
+    'clone: Operation not permitted',
+    'clone3: Function not implemented',
+  ];
+  const allowed = ['unshare: ok', 'clone: ok', 'clone3: Invalid argument'];
+
+  it('cannot be made, also not by another user than root', async () => {
+    expect((await probe(['user-namespaces'])).stdout).toEqual(refused);
+    const other = await probe(['user-namespaces'], { app: { user: '33' } });
+    expect(other.stdout).toEqual(refused);
+  });
+
+  it('can be made with CAP_SYS_ADMIN, which is as much, or without the filter', async () => {
+    const set = { name: 'os/linux/capabilities-retain-set', value: { set: ['CAP_SYS_ADMIN'] } };
+    const admin = await probe(['user-namespaces'], { app: { isolators: [set] } });
+    expect(admin.stdout).toEqual(allowed);
+    const insecure = { ...UNSIGNED, seccomp: true };
+    expect((await probe(['user-namespaces'], {}, { insecure })).stdout).toEqual(allowed);
+  });
+});
+
 describe('the root file system of an app', () => {
   it.each([true, false])(
     'takes changes that the image does not see (overlay: %s)',

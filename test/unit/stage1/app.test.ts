@@ -28,7 +28,7 @@ function settle(changes: Partial<AppSpec> = {}, files: Record<string, string> = 
   const directory = temporaryDirectory();
   writeTree(directory, { 'bin/web': '', 'etc/hosts': '', ...files });
   chmodSync(join(directory, 'bin/web'), 0o755);
-  const choices = { allCapabilities: false };
+  const choices = { allCapabilities: false, allSystemCalls: false };
   const tree = new LayerTree([directory]);
   return settleApp({ ...spec, ...changes }, tree, { kind: 'copy' }, choices);
 }

@@ -10,6 +10,7 @@ const web: AppSettings = {
   credentials: { uid: 33, gid: 44, gids: [5], name: 'web', home: '/', shell: '/bin/sh' },
   capabilities: ['CAP_CHOWN'],
   noNewPrivileges: false,
+  userNamespaces: false,
   environment: [['PATH', '/bin']],
   workingDirectory: '/srv',
   mounts: [],
@@ -187,11 +188,12 @@ describe('an app section', () => {
   });
 
   it('ends as the user, with the capabilities and the program it keeps', () => {
-    expect(appLines({ noNewPrivileges: true }).slice(-7)).toEqual([
+    expect(appLines({ noNewPrivileges: true }).slice(-8)).toEqual([
       'umask 0022',
       'env PATH /bin',
       'user 33 44 5',
       'chdir /srv',
+      'no-user-namespaces',
       'keep-caps CAP_CHOWN',
       'no-new-privileges',
       'exec /bin/web web --port 80',
