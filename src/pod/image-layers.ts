@@ -2,21 +2,35 @@ import { statSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
-import type { Store } from '../store/store.ts';
+import type { DependencyFinder, Store } from '../store/store.ts';
 import { dependencyFinder } from '../store/wish-lookup.ts';
+
+/**
+ * Finds each dependency once and keeps to it: the images asked about trust must be those the pod is
+ * made of, though another of the same name may be stored meanwhile.
+ */
+export function settledFinder(store: Store): DependencyFinder {
+  const find = dependencyFinder(store);
+  const settled = new Map<string, ImageRecord | undefined>();
+  return (dependency) => {
+    const key = JSON.stringify(dependency);
+    if (!settled.has(key)) settled.set(key, find(dependency));
+    return settled.get(key);
+  };
+}
 
 /**
  * An image and every image it depends on, however indirectly.
  * @throws GantryError `not-found` for a dependency that is not stored
  */
-export function imagesOf(store: Store, record: ImageRecord): ImageRecord[] {
+export function imagesOf(record: ImageRecord, find: DependencyFinder): ImageRecord[] {
   const images = new Map<ImageId, ImageRecord>();
   const pending = [record];
   for (let image = pending.pop(); image !== undefined; image = pending.pop()) {
     if (images.has(image.id)) continue;
     images.set(image.id, image);
     for (const dependency of image.manifest.dependencies) {
-      const found = dependencyFinder(store)(dependency);
+      const found = find(dependency);
       if (found === undefined) {
         throw new GantryError(
           'not-found',
@@ -33,8 +47,12 @@ export function imagesOf(store: Store, record: ImageRecord): ImageRecord[] {
  * The absolute directories an image's root file system is made of, top first.
  * @throws GantryError `not-found` for an image that was removed meanwhile
  */
-export async function layersOf(store: Store, record: ImageRecord): Promise<string[]> {
-  const layers = await store.layerPaths(record, dependencyFinder(store));
+export async function layersOf(
+  store: Store,
+  record: ImageRecord,
+  find: DependencyFinder,
+): Promise<string[]> {
+  const layers = await store.layerPaths(record, find);
   for (const layer of layers) {
     if (statSync(layer, { throwIfNoEntry: false }) === undefined) {
       throw new GantryError(

@@ -27,7 +27,7 @@ import type { AppSettings, PodSettings } from '../stage1/settings.ts';
 import { system } from '../system/binding.ts';
 import { recheckProvenance } from '../trust/recheck.ts';
 import { appNames, appSection } from './app-section.ts';
-import { imagesOf, layersOf } from './image-layers.ts';
+import { imagesOf, layersOf, settledFinder } from './image-layers.ts';
 import { type NamedApp, podManifest } from './manifest.ts';
 import { requirePlatform } from './platform.ts';
 import { Pod, phaseDirectory } from './pod.ts';
@@ -58,11 +58,12 @@ export async function preparePod(context: PrepareContext, request: PodRequest): 
   openFlavour(context.stage1Dir);
   // No image is removed from here on until the pod's record names it.
   using _pin = context.store.pinImages();
-  const images = request.apps.flatMap(({ record }) => imagesOf(context.store, record));
+  const find = settledFinder(context.store);
+  const images = request.apps.flatMap(({ record }) => imagesOf(record, find));
   if (!request.insecure.image) await requireTrust(context, images);
   const layered: LayeredApp[] = [];
   for (const app of apps) {
-    layered.push({ ...app, layers: await layersOf(context.store, app.request.record) });
+    layered.push({ ...app, layers: await layersOf(context.store, app.request.record, find) });
   }
   const pod = Pod.create(context.dataDir);
   try {

@@ -12,6 +12,7 @@ import { PHASES } from '../../src/pod/phase.ts';
 import { formatPlan } from '../../src/pod/plan.ts';
 import type { Pod } from '../../src/pod/pod.ts';
 import { preparePod } from '../../src/pod/prepare.ts';
+import { readRecord } from '../../src/pod/record.ts';
 import { removePod } from '../../src/pod/remove.ts';
 import type { PodRequest } from '../../src/pod/request.ts';
 import { startPod } from '../../src/pod/run.ts';
@@ -126,6 +127,25 @@ describe('a prepared pod', () => {
     for (const { code, stderr } of endings) {
       if (code === 254) expect(stderr).toMatch(/^pod "[0-9a-f-]+" is (not prepared|just being)/);
     }
+  });
+
+  it('is made of the very images it asked about, whatever is fetched meanwhile', async () => {
+    const world = createWorld();
+    const { store } = world;
+    const name = 'example.com/base';
+    const asked = await addImage(world, { name, files: { base: 'asked about' } });
+    const record = await addImage(world, { dependencies: [{ imageName: name }] });
+    const layerPaths = store.layerPaths.bind(store);
+    store.layerPaths = async (...words) => {
+      await addImage(world, { name, files: { base: 'fetched meanwhile' } });
+      return await layerPaths(...words);
+    };
+    using pod = await preparePod(world.context, requestOf(record, []));
+    const { images, settings } = readRecord(pod) ?? {};
+    expect(new Set(images)).toEqual(new Set([record.id, asked.id]));
+    const rootfs = settings?.apps[0]?.rootfs;
+    const lower = rootfs?.kind === 'overlay' ? rootfs.lowers[0] : undefined;
+    expect(readFileSync(join(pod.dir, lower ?? '', 'base'), 'utf8')).toBe('asked about');
   });
 
   it('keeps its images in use until it is gone', async () => {

@@ -33,6 +33,7 @@ export interface ImageWishes {
   readonly files?: Readonly<Record<string, ImageFile>>;
   readonly app?: Readonly<Record<string, unknown>>;
   readonly labels?: Readonly<Record<string, string>>;
+  readonly dependencies?: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** A store with a data directory of its own. */
@@ -139,7 +140,8 @@ export function runPod(world: World, request: PodRequest): Promise<PodEnding> {
   return runChild(world, 'run', { ...request, runsNow: true });
 }
 
-async function archive({ name = 'example.com/probe', files = {}, app, labels }: ImageWishes) {
+async function archive(wishes: ImageWishes) {
+  const { name = 'example.com/probe', files = {}, app, labels, dependencies = [] } = wishes;
   const tar = pack();
   const manifest = {
     acKind: 'ImageManifest',
@@ -150,6 +152,7 @@ async function archive({ name = 'example.com/probe', files = {}, app, labels }: 
       value,
     })),
     app: { exec: ['/bin/probe'], user: '0', group: '0', ...app },
+    dependencies,
   };
   tar.entry({ name: 'manifest' }, JSON.stringify(manifest));
   tar.entry({ name: 'rootfs', type: 'directory', mode: 0o755 });
