@@ -63,6 +63,11 @@ class Meter {
   async *counted(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
     for await (const piece of source) {
       this.#packed += piece.length;
+      // Empty streams one after the other unpack to nothing, and yet fill the disk as they come.
+      const { maxUnpackedBytes } = this.#limits;
+      if (this.#packed > maxUnpackedBytes) {
+        throw bomb(`it is larger than ${maxUnpackedBytes} bytes`, 'maxUnpackedBytes');
+      }
       yield piece;
     }
   }
@@ -98,7 +103,8 @@ class ImageMembers implements TarSink {
 
   entry(entry: TarEntry): void {
     this.#entries += 1;
-    if (this.#entries > this.#limits.maxEntries) {
+    // One name of 4 kB may ask for two thousand directories.
+    if (this.#entries + this.#tree.unmentioned > this.#limits.maxEntries) {
       throw bomb(`it has more than ${this.#limits.maxEntries} entries`, 'maxEntries');
     }
     const place = placeOf(entry.name);

@@ -31,6 +31,8 @@ const unmentioned: DirectoryFate = { uid: 0, gid: 0, mode: 0o755, seconds: 0, na
 export class TreeWriter {
   /** Paths of device nodes written, in order. */
   readonly deviceNodes: string[] = [];
+  /** How many directories were made that the archive does not mention itself. */
+  unmentioned = 0;
   readonly #root: number;
   readonly #handles: DirectoryHandles;
   readonly #fates = new Map<string, DirectoryFate>();
@@ -239,6 +241,7 @@ export class TreeWriter {
     const [parent, last] = this.#parentOf(directory);
     system.mkdirAt(parent, last, 0o700);
     this.#fates.set(directory, unmentioned);
+    this.unmentioned += 1;
     return [this.#handles.get(directory), name];
   }
 

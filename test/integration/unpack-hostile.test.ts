@@ -207,6 +207,24 @@ describe('a decompression bomb', () => {
     expect(contentsOf(store)).toEqual([]);
   });
 
+  it('is stopped at the bound on entries also when it does not mention its directories', async () => {
+    const store = emptyStore();
+    const many = Array.from({ length: 15 }, (_, i) => file(`rootfs/${`${i}/`.repeat(9)}x`));
+    await expect(stage(store, aciOf(many), { ...wideLimits, maxEntries: 100 })).rejects.toThrow(
+      'more than 100 entries',
+    );
+    expect(contentsOf(store)).toEqual([]);
+  });
+
+  it('is stopped when it goes on and on without unpacking to anything', async () => {
+    const store = emptyStore();
+    const bytes = Buffer.concat([...Array(60_000).fill(gzipSync(''))]);
+    await expect(stage(store, bytes, { ...wideLimits, maxUnpackedBytes: 1e6 })).rejects.toThrow(
+      'it is larger than 1000000 bytes',
+    );
+    expect(contentsOf(store)).toEqual([]);
+  });
+
   it('does not pass by claiming a size it does not have', async () => {
     const bytes = aciOf([{ name: 'rootfs/a', content: 'x', size: 2 ** 33 }]);
     await expect(stage(emptyStore(), bytes)).rejects.toThrow('truncated');
