@@ -53,9 +53,19 @@ function zoneName(time: Date): string {
 /** JSON.rawJSON (ECMAScript 2026), which the compiler's library does not know yet. */
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown };
 
-/** One value as JSON on one line, or indented by tabs as rkt's `json-pretty` is; bigints as numbers. */
+/**
+ * One value as JSON on one line, or indented by tabs as rkt's `json-pretty` is; bigints as numbers. What
+ * a terminal obeys beyond ASCII is escaped too, which to a reader of JSON is the same.
+ */
 export function formatJson(value: unknown, format: 'json' | 'json-pretty'): string {
   const exact = (_key: string, each: unknown) =>
     typeof each === 'bigint' ? rawJSON(String(each)) : each;
-  return JSON.stringify(value, exact, format === 'json-pretty' ? '\t' : undefined);
+  const text = JSON.stringify(value, exact, format === 'json-pretty' ? '\t' : undefined);
+  return text.replace(/[\u007f-\u009f\p{Cf}\p{Zl}\p{Zp}]/gu, escapeUnits);
+}
+
+/** `\uXXXX` for each UTF-16 unit (RFC 8259 section 7). */
+function escapeUnits(character: string): string {
+  const units = Array.from({ length: character.length }, (_, at) => character.charCodeAt(at));
+  return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
 }

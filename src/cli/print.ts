@@ -18,10 +18,12 @@ export function say(line: string): void {
   write(2, `${oneLine(line)}\n`);
 }
 
-/** Control characters may come from outside (an image, a server): they never reach a terminal. */
+/**
+ * Control characters, and those that reorder text unseen, may come from outside (an image, a server):
+ * they never reach a terminal.
+ */
 export function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must go
-  return text.replace(/\s*\n\s*/g, '; ').replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
+  return text.replace(/\s*\n\s*/g, '; ').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
 
 function write(fd: 1 | 2, text: string): void {

@@ -1,11 +1,14 @@
+import { oneLine } from './print.ts';
+
 /** The width of a tab stop: rkt's tables pad their cells with tabs, which scripts split at. */
 const TAB = 8;
 
 /**
- * Rows as rkt prints them: each cell but the last filled up with tabs to the width of its column, which
+ * Rows as rkt prints them, each on one line whatever text an image brought: each cell but the last filled up with tabs to the width of its column, which
  * is the next tab stop after the longest cell. Every line ends in a newline.
  */
-export function formatTable(rows: readonly (readonly string[])[]): string {
+export function formatTable(texts: readonly (readonly string[])[]): string {
+  const rows = texts.map((row) => row.map(oneLine));
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.slice(0, -1).entries()) {

@@ -105,13 +105,13 @@ function damaged(): GantryError {
 }
 
 /**
- * One word as sh(1) reads it; one with control characters, which could garble a terminal, as bash,
+ * One word as sh(1) reads it; one with characters that could garble a terminal, as bash,
  * zsh and POSIX 2024 read $'…'.
  */
 function quote(word: string): string {
   if (/^[-\w@%+=:,./]+$/.test(word)) return word;
-  if (!/\p{Cc}/u.test(word)) return `'${word.replaceAll("'", "'\\''")}'`;
-  const escaped = word.replace(/[\\']|\p{Cc}/gu, (char) => {
+  if (!/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(word)) return `'${word.replaceAll("'", "'\\''")}'`;
+  const escaped = word.replace(/[\\'\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (char) => {
     if (char === '\n') return '\\n';
     if (char === '\\' || char === "'") return `\\${char}`;
     return [...Buffer.from(char)].map((byte) => `\\${byte.toString(8).padStart(3, '0')}`).join('');

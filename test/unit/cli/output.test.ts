@@ -31,6 +31,12 @@ describe('tables', () => {
     ];
     expect(formatTable(rows)).toBe('UUID\t\tAPP\tSTATE\n5bc080ca\tredis\trunning\n\t\tetcd\t\n');
   });
+
+  // An image's version is any text.
+  it('have one line a row, without what a terminal would obey', () => {
+    const rows = [['app:1\u001b[2J\u009b\u202e\t\nfake'], ['x']];
+    expect(formatTable(rows)).toBe('app:1?[2J??; fake\nx\n');
+  });
 });
 
 describe('sizes and times', () => {
@@ -55,6 +61,13 @@ describe('sizes and times', () => {
 
   it('writes bigints as exact numbers', () => {
     expect(formatJson({ at: 1764000000123456789n }, 'json')).toBe('{"at":1764000000123456789}');
+  });
+
+  it('escapes in JSON what a terminal would obey', () => {
+    const text = 'a\u001b\u009b\u202e\u2028\u{e0001}é';
+    const json = formatJson([text], 'json-pretty');
+    expect(json).toBe('[\n\t"a\\u001b\\u009b\\u202e\\u2028\\udb40\\udc01é"\n]');
+    expect(JSON.parse(json)).toEqual([text]);
   });
 });
 
