@@ -28,11 +28,7 @@ async function startWaiting() {
       apps: {
         one: {
           do: ['wait', ''],
-          steps: [
-            ['no-user-namespaces'],
-            ['keep-caps', 'chown'],
-            ['env', 'COLOUR', 'blue'],
-          ],
+          steps: [['no-user-namespaces'], ['keep-caps', 'chown'], ['env', 'COLOUR', 'blue']],
         },
         two: { do: ['wait', ''], steps: [['write-file', '/two', '0644', 'yes']] },
       },
