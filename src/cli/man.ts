@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
-import type { CliOption, CommandDefinition } from './command.ts';
+import { type CliOption, type CommandDefinition, shownFlags } from './command.ts';
 import { globalOptions } from './globals.ts';
 import { allDefinitions } from './registry.ts';
 
@@ -45,10 +45,10 @@ function section(title: string, lines: readonly string[]): string {
 }
 
 function optionLines(options: readonly CliOption[]): string[] {
-  return options.flatMap(({ flags, description }) => [
+  return options.flatMap((option) => [
     '.TP',
-    `.B ${roff(flags)}`,
-    roff(description),
+    `.B ${roff(shownFlags(option))}`,
+    roff(option.description),
   ]);
 }
 
@@ -57,7 +57,7 @@ function commandPage(each: CommandDefinition): string {
   const words = `gantry ${each.name}`;
   const parts = [
     heading(pageName(each)),
-    section('NAME', [roff(`${pageName(each)} - ${each.summary}`).replace('\\- ', '\\- ')]),
+    section('NAME', [roff(`${pageName(each)} - ${each.summary}`)]),
     section('SYNOPSIS', [`.B ${roff(words)}`, roff(`[options] ${each.operands ?? ''}`)]),
     section('DESCRIPTION', [roff(each.description ?? each.summary)]),
   ];
