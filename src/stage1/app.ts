@@ -23,7 +23,7 @@ export interface SettledApp {
   readonly warnings: readonly string[];
 }
 
-/** Mounted over by every pod: the image need not have what lies there. */
+/** Mounted over by every pod: the image need not have what lies there, but it must be no link. */
 const MOUNTED = ['/dev', '/proc', '/sys'];
 
 /**
@@ -39,6 +39,7 @@ export function settleApp(
 ): SettledApp {
   const where = `app ${JSON.stringify(spec.name)}`;
   refuseEventHandlers(spec, where);
+  requireMountable(tree, where);
   const isolators = readIsolators(spec.isolators);
   const capabilities = choices.allCapabilities
     ? allCapabilities()
@@ -74,6 +75,19 @@ export function settleApp(
         ),
     ],
   };
+}
+
+/**
+ * A symbolic link of the image at /proc can lead elsewhere once something is mounted where it led: what
+ * is masked there afterwards by that name would be nothing, and /proc open by another name.
+ */
+function requireMountable(tree: LayerTree, where: string): void {
+  const other = MOUNTED.find((path) => tree.lstat(path)?.isDirectory() === false);
+  if (other === undefined) return;
+  throw new GantryError(
+    'launch',
+    `${where}: the image has no directory at ${other}, but something else: pack it anew without`,
+  );
 }
 
 function refuseEventHandlers(spec: AppSpec, where: string): void {

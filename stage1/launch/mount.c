@@ -76,15 +76,20 @@ static int set_attributes(int mount, struct flags *flags, _Bool recursive)
 				    sizeof flags->attributes));
 }
 
-static int clone_tree(const char *source, _Bool recursive)
+/* `at`: what to copy, which is closed, or -errno. */
+static int clone_tree_at(int at, _Bool recursive)
 {
-	int at = open_path(source, 0);
 	if (at < 0)
 		return at;
 	int tree = open_tree(at, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (recursive ? AT_RECURSIVE : 0U));
 	int number = errno;
 	close(at);
 	return tree >= 0 ? tree : -number;
+}
+
+static int clone_tree(const char *source, _Bool recursive)
+{
+	return clone_tree_at(open_path(source, 0), recursive);
 }
 
 int attach_tree(int tree, const char *target)
@@ -269,10 +274,12 @@ static int null_tree(struct launch *launch)
 	return tree >= 0 ? tree : -errno;
 }
 
+/* What is to be masked or protected may be absent, but must not seem so: a link of the image's could have
+ * led here before something was mounted over where it led. Hence no links. */
 int perform_mask(struct launch *launch, const struct step *step)
 {
 	struct stat st;
-	int at = open_path(step->argv[0], 0);
+	int at = open_straight_path(step->argv[0]);
 	if (at < 0)
 		return at == -ENOENT || at == -ENOTDIR ? 0 : at;
 	int status = outcome(fstat(at, &st)), tree = -1;
@@ -290,7 +297,7 @@ int perform_read_only(struct launch *launch, const struct step *step)
 {
 	(void)launch;
 	struct flags flags = {.attributes = {.attr_set = MOUNT_ATTR_RDONLY}};
-	int tree = clone_tree(step->argv[0], 1);
+	int tree = clone_tree_at(open_straight_path(step->argv[0]), 1);
 	if (tree < 0)
 		return tree == -ENOENT || tree == -ENOTDIR ? 0 : tree;
 	int status = set_attributes(tree, &flags, 1);

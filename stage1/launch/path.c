@@ -8,12 +8,22 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+static int open_resolved(const char *path, int flags, unsigned long long resolve)
+{
+	struct open_how how = {.flags = (unsigned)(O_PATH | O_CLOEXEC | flags), .resolve = resolve};
+	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
+	return fd >= 0 ? fd : -errno;
+}
+
 int open_path(const char *path, int flags)
 {
 	/* Without this an image could name /proc/1/root or /proc/1/fd and leave its root. */
-	struct open_how how = {.flags = (unsigned)(O_PATH | O_CLOEXEC | flags), .resolve = RESOLVE_NO_MAGICLINKS};
-	int fd = (int)syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how);
-	return fd >= 0 ? fd : -errno;
+	return open_resolved(path, flags, RESOLVE_NO_MAGICLINKS);
+}
+
+int open_straight_path(const char *path)
+{
+	return open_resolved(path, 0, RESOLVE_NO_SYMLINKS);
 }
 
 int open_parent(const char *path, const char **leaf)

@@ -92,6 +92,17 @@ describe('mounts', () => {
     expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(mounts);
   });
 
+  it.each(['mask', 'read-only'])('are not led past what they %s by a link', async (word) => {
+    const steps = [
+      ['make-directory', '/there', '0755'],
+      ['symlink', '/there', '/link'],
+      [word, '/link/secret'],
+    ];
+    const { code, stderr } = await pod({ apps: { web: { do: [], steps } } }).run();
+    expect(code).toBe(254);
+    expect(stderr).toContain(`${word} /link/secret: Too many levels of symbolic links`);
+  });
+
   it('mask and protect what the plan says', async () => {
     const made = pod({
       apps: {

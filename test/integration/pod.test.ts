@@ -260,7 +260,7 @@ describe('the root file system of an app', () => {
     const outside = mkdtempSync(join(tmpdir(), 'gantry-outside-'));
     onTestFinished(() => rmSync(outside, { recursive: true }));
     // The store refuses links that climb out; here they are, should one ever get past it.
-    for (const name of ['dev', 'etc', 'work', 'proc']) {
+    for (const name of ['etc', 'work']) {
       mkdirSync(join(layer, outside, name), { recursive: true });
       symlinkSync(`../../../../..${outside}/${name}`, join(layer, name));
     }
@@ -268,6 +268,18 @@ describe('the root file system of an app', () => {
     expect({ stdout, code }).toEqual({ stdout: ['alive'], code: 0 });
     expect(readdirSync(outside)).toEqual([]);
     expect(await leaks(world)).toEqual([]);
+  });
+});
+
+// Laid right, such a link would lead away from the mount once that is there: masks would find nothing to
+// mask, and /proc would be there by another name, all of it writable.
+describe('an image whose own /proc, /sys or /dev is a link', () => {
+  it.each(['proc', 'sys', 'dev'])('is refused (%s)', async (name) => {
+    const files = { real: { directory: true }, 'real/l': { link: '/real' } } as const;
+    const all = { files: { ...files, [name]: { link: '/real/l' } } };
+    const { stderr, code } = await probe(['write', '/real/sys/kernel/core_pattern'], all);
+    expect(stderr).toContain(`the image has no directory at /${name}, but something else`);
+    expect(code).toBe(254);
   });
 });
 
