@@ -51,3 +51,17 @@ export function errnoOf(error: unknown): string | undefined {
   }
   return undefined;
 }
+
+const REASONS: Readonly<Record<string, string>> = {
+  EACCES: 'permission denied',
+  EISDIR: 'it is a directory',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'a part of the path is no directory',
+};
+
+/** Why a file cannot be used, in words for the operator. */
+export function reasonOf(error: unknown): string {
+  const errno = errnoOf(error);
+  if (errno === undefined) return error instanceof Error ? error.message : String(error);
+  return REASONS[errno] ?? errno;
+}

@@ -107,8 +107,12 @@ function parseImages(command: Command, words: readonly string[], apps: AppWords[
     const { operands, unknown } = command.parseOptions(rewriteUpToImage(command, rest));
     const [image, ...more] = [...operands, ...unknown];
     if (image === undefined) return;
-    if (image.startsWith('-'))
-      throw new GantryError('usage', `unknown option ${image.split('=', 1)[0]}`);
+    if (image.startsWith('-')) {
+      throw new GantryError(
+        'usage',
+        `unknown option ${image.split('=', 1)[0]}: see ${command.name()} --help`,
+      );
+    }
     apps.push({ image, args: [], options: {} });
     rest = more;
   }

@@ -16,29 +16,29 @@ export const definition: CommandDefinition = {
     if (operands.length === 0) throw new GantryError('usage', 'must provide at least one image ID');
     const store = Store.open(context.dataDir);
     const inUse = imagesInUse(context.dataDir);
-    const removed = new Set<string>();
+    const ids = new Set<string>();
+    let removed = 0;
     let failed = 0;
-    for (const image of operands) {
+    const attempt = async (remove: () => Promise<void> | void) => {
       try {
-        const { id } = requireAgain(store, image, removed);
-        if (removed.has(id)) continue;
-        await store.removeImage(id, inUse);
-        removed.add(id);
-        print(`successfully removed aci for image: "${id}"\n`);
+        await remove();
       } catch (error) {
         if (!(error instanceof GantryError)) throw error;
         failed++;
         say(`gantry: image rm: ${messageOf(error)}`);
       }
+    };
+    // All are looked up first: an image named twice, by id and by name, counts once.
+    for (const image of operands) await attempt(() => void ids.add(requireImage(store, image).id));
+    for (const id of ids) {
+      await attempt(async () => {
+        await store.removeImage(id, inUse);
+        removed++;
+        print(`successfully removed aci for image: "${id}"\n`);
+      });
     }
-    if (removed.size > 0) say(`rm: ${removed.size} image(s) successfully removed`);
+    if (removed > 0) say(`rm: ${removed} image(s) successfully removed`);
     if (failed > 0) throw new GantryError('store', `${failed} image(s) cannot be removed`);
     return 0;
   },
 };
-
-/** An image named twice counts once, although the first removal makes the second name unknown. */
-function requireAgain(store: Store, image: string, removed: ReadonlySet<string>): { id: string } {
-  const gone = [...removed].find((id) => image.startsWith('sha512-') && id.startsWith(image));
-  return gone === undefined ? requireImage(store, image) : { id: gone };
-}

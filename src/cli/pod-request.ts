@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { loadLimits } from '../config/limits.ts';
-import { GantryError } from '../error.ts';
+import { GantryError, reasonOf } from '../error.ts';
 import { findCached } from '../fetch/cached.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import { parseReference } from '../image/reference.ts';
@@ -165,7 +165,9 @@ function readEnvironmentFile(path: string): [string, string][] {
   try {
     text = readFileSync(path, 'utf8');
   } catch (cause) {
-    throw new GantryError('not-found', `--set-env-file: cannot read ${path}`, { cause });
+    throw new GantryError('not-found', `--set-env-file: cannot read ${path}: ${reasonOf(cause)}`, {
+      cause,
+    });
   }
   const lines = text.split('\n').filter((line) => line.trim() !== '' && !/^[#;]/.test(line));
   return lines.map((line) => parsePair(line, `--set-env-file ${path}`));

@@ -74,6 +74,13 @@ function unknownCommand(name: string): GantryError {
 async function invoke(definition: CommandDefinition, words: readonly string[]): Promise<number> {
   const invocation = await parse(definition, words);
   if (invocation === 'help') return 0;
+  const [stray] = invocation.operands;
+  if (definition.operands === undefined && stray !== undefined) {
+    throw new GantryError(
+      'usage',
+      `unexpected ${JSON.stringify(stray)}: gantry ${definition.name} takes options only`,
+    );
+  }
   return await definition.run(createContext(invocation.options as GlobalValues), invocation);
 }
 

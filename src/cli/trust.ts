@@ -1,5 +1,6 @@
 import { GantryError } from '../error.ts';
 import { fetchPublicKeys, type PublicKey } from '../fetch/public-keys.ts';
+import { parseIdentifier } from '../image/identifier.ts';
 import { addTrustedKeys } from '../trust/keystore.ts';
 import type { TrustRule } from '../trust/trust-rule.ts';
 import { type CommandDefinition, flag, type Invocation, valued } from './command.ts';
@@ -53,7 +54,7 @@ function ruleFrom({ options }: Invocation): TrustRule {
   if (scheme !== undefined) {
     throw new GantryError('usage', `--prefix must not contain a URL scheme, omit ${scheme}://`);
   }
-  return { scope: 'prefix', prefix };
+  return { scope: 'prefix', prefix: parseIdentifier(prefix, '--prefix') };
 }
 
 /** The key files named, or those that discovery at the prefix finds. */

@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { errnoOf, GantryError } from '../error.ts';
+import { errnoOf, GantryError, reasonOf } from '../error.ts';
 import { quote } from '../image/quotation.ts';
 import { NAMED_PHASES, type Phase } from './phase.ts';
 import { Pod, phaseDirectory } from './pod.ts';
@@ -58,7 +58,7 @@ export function readUuidFile(path: string): string {
   } catch (error) {
     throw new GantryError(
       'not-found',
-      `unable to resolve UUID from file ${path}: ${errnoOf(error) ?? 'unreadable'}`,
+      `unable to resolve UUID from file ${path}: ${reasonOf(error)}`,
       { cause: error },
     );
   }

@@ -107,7 +107,12 @@ export class ImageIndex {
     if (exact !== undefined) return exact;
     const ids = this.ids().filter((id) => id.startsWith(prefix));
     const [id] = ids;
-    if (id === undefined) throw new GantryError('not-found', 'no image IDs found');
+    if (id === undefined) {
+      throw new GantryError(
+        'not-found',
+        `no image IDs found that begin with ${prefix}: gantry image list shows them`,
+      );
+    }
     if (ids.length > 1) {
       throw new GantryError('ambiguous', `ambiguous image ID: ${JSON.stringify(prefix)}`);
     }

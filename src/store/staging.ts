@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { errnoOf } from '../error.ts';
+import { errnoOf, GantryError } from '../error.ts';
 import { LOCK, system } from '../system/binding.ts';
 import { newUuid } from '../system/uuid.ts';
 import { makeDirectory } from './durable.ts';
@@ -75,6 +75,11 @@ export function namesIn(dir: string): string[] {
     return readdirSync(dir).sort();
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return [];
+    if (errnoOf(error) === 'EACCES') {
+      throw new GantryError('permission', `cannot read ${dir}: permission denied: run it as root`, {
+        cause: error,
+      });
+    }
     throw error;
   }
 }

@@ -200,6 +200,18 @@ describe('the life of a pod', () => {
   });
 });
 
+describe('image rm', () => {
+  it('counts an image named twice once, by id and by name', async () => {
+    const rootfs = join(directory, 'rootfs');
+    const image = await gantry.makeImage('twice', rootfs, { exec: ['/app', '2'] });
+    const id = await gantry.call('fetch', '--full', image.path);
+    const ending = await gantry.run('image rm', id, id.slice(0, 20), image.reference);
+    expect(ending.stdout).toBe(`successfully removed aci for image: "${id}"\n`);
+    expect(ending.stderr).toBe('rm: 1 image(s) successfully removed\n');
+    expect(ending.code).toBe(0);
+  });
+});
+
 describe('words that make no sense', () => {
   it.each([
     ['run', [], /pod must contain at least one application/],
@@ -215,6 +227,14 @@ describe('words that make no sense', () => {
     ['trust', ['--root', '--prefix=a', 'key.asc'], /mutually exclusive/],
     ['trust', ['--prefix=https://example.com'], /must not contain a URL scheme/],
     ['list', ['--format=xml'], /--format: "xml" is unknown/],
+    ['trust', ['--prefix=', 'key.asc'], /--prefix/],
+    ['trust', ['--prefix=../../x', 'key.asc'], /--prefix/],
+    ['gc', ['0123abcd'], /unexpected "0123abcd": gantry gc takes options only/],
+    ['image list', ['x'], /unexpected "x"/],
+    ['run', ['--nonsense'], /see gantry run --help/],
+    ['run', ['--set-env-file=/nowhere', 'x'], /\/nowhere: no such file or directory/],
+    ['stop', ['--uuid-file=/nowhere'], /\/nowhere: no such file or directory/],
+    ['image cat-manifest', ['sha512-ff'], /begin with sha512-ff: gantry image list/],
     ['completion', ['tcsh'], /bash, zsh or fish/],
   ] as const)('are refused: %s %j', async (verb, words, why) => {
     expectRefusal(await gantry.run(verb, ...words), verb, why);
