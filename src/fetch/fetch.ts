@@ -59,7 +59,9 @@ class ImageFetch {
   async run(reference: Reference, options: FetchOptions): Promise<ImageRecord> {
     const signature =
       options.signature === undefined ? undefined : parseSignatureLocation(options.signature);
-    const record = await this.#fetchOne(reference, signature);
+    const record = await this.#fetchOne(reference, signature).catch((error: unknown) => {
+      throw namingImage(reference.text, error);
+    });
     await this.#fetchDependencies(record, []);
     this.#context.store.touch(record);
     return record;
@@ -171,11 +173,32 @@ class ImageFetch {
       );
     }
     for (const dependency of record.manifest.dependencies) {
-      const fetched = await this.#fetchByName(wishOfDependency(dependency));
+      const wish = wishOfDependency(dependency);
+      const fetched = await this.#fetchByName(wish).catch((error: unknown) => {
+        throw namingDependent(record.name, namingImage(wish.text, error));
+      });
       await this.#fetchDependencies(fetched, [...trail, record.id]);
     }
     this.#complete.add(record.id);
   }
+}
+
+/** What is wrong with an archive or its manifest is told by who reads it, who knows no name for it. */
+function namingImage(image: string, error: unknown): unknown {
+  const unnamed =
+    error instanceof GantryError &&
+    (error.code === 'invalid-archive' || error.code === 'invalid-manifest');
+  return unnamed ? prefixed(image, error) : error;
+}
+
+/** The operator never wrote a dependency's name. */
+function namingDependent(dependent: string, error: unknown): unknown {
+  const refusal = error instanceof GantryError && error.code !== 'interrupted';
+  return refusal ? prefixed(`a dependency of ${dependent}`, error) : error;
+}
+
+function prefixed(what: string, error: GantryError): GantryError {
+  return new GantryError(error.code, `${what}: ${error.message}`, { cause: error.cause });
 }
 
 function warnOfMissingChecks({ insecure, report }: FetchContext): void {

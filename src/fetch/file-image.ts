@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { errnoOf, GantryError } from '../error.ts';
+import { GantryError, reasonOf } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { FetchContext } from './context.ts';
 import { Intake, type Voucher } from './intake.ts';
@@ -49,7 +49,7 @@ async function readInto(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   await using file = await open(path).catch((cause: unknown) => {
-    throw new GantryError('not-found', `error opening ACI file ${path}: ${errnoOf(cause)}`, {
+    throw new GantryError('not-found', `error opening ACI file ${path}: ${reasonOf(cause)}`, {
       cause,
     });
   });

@@ -212,6 +212,19 @@ describe('image rm', () => {
   });
 });
 
+describe('an image that is none', () => {
+  it('is named by the refusal', async () => {
+    const path = join(directory, 'none.aci');
+    expectRefusal(await gantry.run('fetch', path), 'fetch', /none\.aci\.asc: no such file/);
+    writeFileSync(path, 'none');
+    const ending = await gantry.run('fetch', '--insecure-options=image', path);
+    expect(ending.stderr).toContain(`gantry: fetch: ${path}: image archive: it is truncated`);
+    rmSync(path);
+    const missing = await gantry.run('fetch', '--insecure-options=image', path);
+    expect(missing.stderr).toContain(`${path}: no such file or directory`);
+  });
+});
+
 describe('words that make no sense', () => {
   it.each([
     ['run', [], /pod must contain at least one application/],

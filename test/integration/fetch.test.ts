@@ -589,7 +589,7 @@ describe('an image from a file', () => {
     const context = fetchContext(world, { insecure: unchecked });
     const missing = join(world.directory, 'missing.aci');
     expect((await refusal(fetchImage(parseReference(missing), context))).message).toMatch(
-      /error opening ACI file .*missing.aci: ENOENT/,
+      /error opening ACI file .*missing.aci: no such file or directory/,
     );
     const link = join(world.directory, 'link.aci');
     symlinkSync(world.directory, link);
