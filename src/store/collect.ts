@@ -10,6 +10,7 @@ import type { StoreLayout } from './layout.ts';
 import { lockExclusively } from './locks.ts';
 import type { RenderingNote } from './rendering.ts';
 import { collectLeftovers, namesIn, Staging } from './staging.ts';
+import { replacedTreeOf } from './tree-replacement.ts';
 
 /** What `imageGc` may remove. */
 export interface CollectOptions {
@@ -142,8 +143,7 @@ class Collector {
     const names = namesIn(this.#layout.layers);
     for (const name of names) {
       if (name.startsWith('.') || name.endsWith('.json')) continue;
-      const rendered = name.startsWith('deps-');
-      if (rendered ? this.#needsRendering(name) : this.#needs(name)) continue;
+      if (this.#needsTree(name)) continue;
       if (this.#removing) this.#dropTree(name);
       this.#layers.push(name);
     }
@@ -202,6 +202,12 @@ class Collector {
 
   #isOld(path: string): boolean {
     return ageOf(path) >= this.#options.graceSeconds;
+  }
+
+  #needsTree(name: string): boolean {
+    const replaced = replacedTreeOf(name);
+    if (replaced !== undefined) return this.#options.inUse.has(replaced);
+    return name.startsWith('deps-') ? this.#needsRendering(name) : this.#needs(name);
   }
 
   #needs(id: ImageId): boolean {

@@ -13,6 +13,7 @@ import type { StoreLayout } from './layout.ts';
 import { pinImages } from './locks.ts';
 import type { Attestation, Ingest, StagedImage } from './staged-image.ts';
 import { Staging } from './staging.ts';
+import { placeTree } from './tree-replacement.ts';
 import { pieceSize, UnpackThread } from './unpack-thread.ts';
 
 type Blob = StagedImage['blob'];
@@ -186,7 +187,7 @@ class StagedImageTree implements StagedImage {
     makeDirectory(this.#layout.images);
     makeDirectory(this.#layout.layers);
     makeDirectory(dirname(blob));
-    renameUnlessPresent(this.#staging.path('rootfs'), this.#layout.layer(this.id));
+    placeTree(this.#layout, this.id, this.#staging.path('rootfs'));
     chmodSync(this.blobPath, 0o440);
     renameUnlessPresent(this.blobPath, blob);
     syncDirectory(this.#layout.layers);

@@ -225,6 +225,38 @@ describe('an image that is none', () => {
   });
 });
 
+describe('a stored image that somebody changed', () => {
+  it('is whole again once it is removed and fetched, although a pod still has the changed tree', async () => {
+    const { id } = await imageOf(reference);
+    const tree = join(gantry.dataDirectory, 'layers', id);
+    await gantry.run('run', reference, '--', '0');
+    writeFileSync(join(tree, 'evil'), 'x');
+    expect((await gantry.run('image verify', id)).stderr).toMatch(/evil is not part of the image/);
+    await gantry.call('image rm', id);
+    await gantry.call('fetch', join(directory, 'app.aci'));
+    expect(await gantry.call('image verify', id)).toContain('successfully verified');
+    await gantry.call('gc', '--grace-period=0s');
+    await gantry.call('image gc', '--grace-period=1h');
+    expect(readdirSync(join(gantry.dataDirectory, 'layers'))).toEqual([id]);
+  });
+
+  it('keeps the key that vouched for it when it is fetched again without asking', async () => {
+    await gantry.call('--insecure-options=image fetch', join(directory, 'app.aci'));
+    expect(await imageOf(reference)).toMatchObject({ provenance: { kind: 'openpgp' } });
+    expect((await gantry.run('run', reference, '--', '0')).code).toBe(0);
+  });
+});
+
+async function imageOf(name: string): Promise<{ id: string; name: string }> {
+  const images = JSON.parse(await gantry.call('image list', '--format=json')) as {
+    id: string;
+    name: string;
+  }[];
+  const found = images.find((image) => image.name === name);
+  if (found === undefined) throw new Error(`${name} is not stored`);
+  return found;
+}
+
 describe('words that make no sense', () => {
   it.each([
     ['run', [], /pod must contain at least one application/],
