@@ -3,8 +3,10 @@ import type { Command } from 'commander';
 import { loadLimits } from '../config/limits.ts';
 import { GantryError, reasonOf } from '../error.ts';
 import { findCached } from '../fetch/cached.ts';
+import { parseAppName } from '../image/identifier.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import { parseReference } from '../image/reference.ts';
+import { parseHostname } from '../network/hostname.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import type { Pod } from '../pod/pod.ts';
 import { preparePod } from '../pod/prepare.ts';
@@ -100,6 +102,7 @@ async function findOrFetch(
 /** What the pod's own options say. Throws `usage`. */
 function podWishes(context: Context, options: Record<string, unknown>): Omit<PodRequest, 'apps'> {
   const { hostname, uuidFileSave } = options;
+  if (typeof hostname === 'string') parseHostname(hostname);
   return {
     network: parseNetwork(options['net'] ?? 'none'),
     overlay: options['overlay'] !== false,
@@ -117,6 +120,7 @@ function podWishes(context: Context, options: Record<string, unknown>): Omit<Pod
 function appWishes(app: AppWords): Omit<AppRequest, 'record'> {
   const { name, exec, user, group, workingDir, supplementaryGids, capsRetain, capsRemove } =
     app.options as Record<string, string | undefined>;
+  if (name !== undefined) parseAppName(name, '--name');
   return {
     args: app.args,
     environment: parsePairs(app.options['environment'], '--environment'),

@@ -33,7 +33,10 @@ export function findPod(dataDir: string, prefix: string): Pod {
     }
     if (matches.length === 0) break;
   }
-  throw new GantryError('not-found', `no matches found for ${quote(prefix)}`);
+  throw new GantryError(
+    'not-found',
+    `no matches found for ${quote(prefix)}: gantry list shows the pods`,
+  );
 }
 
 /** The UUIDs of the pods in a phase. */

@@ -8,6 +8,10 @@ const reasons: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted; run as root',
   EIO: 'input/output error; check the disk',
   EMFILE: 'too many open files',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'a part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  EEXIST: 'it is there already',
 };
 
 /**
@@ -17,11 +21,16 @@ const reasons: Readonly<Record<string, string>> = {
 export function storeFailure(dir: string, doing: string, error: unknown): GantryError {
   if (error instanceof GantryError) return error;
   const errno = errnoOf(error);
-  const reason = (errno === undefined ? undefined : reasons[errno]) ?? messageOf(error);
   const remedy = errno === 'ENOSPC' || errno === 'EDQUOT' ? '; free some or use another --dir' : '';
-  return new GantryError('store', `cannot ${doing} in ${dir}: ${reason}${remedy}`, {
+  return new GantryError('store', `cannot ${doing} in ${dir}: ${reasonOf(error)}${remedy}`, {
     cause: error,
   });
+}
+
+/** Why a system call failed, in words; the message of anything else. */
+export function reasonOf(error: unknown): string {
+  const errno = errnoOf(error);
+  return (errno === undefined ? undefined : reasons[errno]) ?? messageOf(error);
 }
 
 /** The message of whatever was thrown. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
 import { checkSymlinkTarget } from './entry-name.ts';
-import { messageOf } from './failure.ts';
+import { reasonOf } from './failure.ts';
 import type { TarMember } from './tar-encoding.ts';
 
 /** One thing in the directory that becomes a root file system, as an archive has it. */
@@ -129,7 +129,7 @@ function statOf(path: string): BigIntStats {
   try {
     return lstatSync(path, { bigint: true });
   } catch (cause) {
-    throw new GantryError('usage', `cannot pack ${path}: ${messageOf(cause)}`, { cause });
+    throw new GantryError('usage', `cannot pack ${path}: ${reasonOf(cause)}`, { cause });
   }
 }
 

@@ -6,7 +6,7 @@ import { GantryError } from '../error.ts';
 import { type ImageId, imageIdOf } from '../image/digest.ts';
 import { parseImageManifest } from '../image/image-manifest.ts';
 import { writeOutputFile } from './export.ts';
-import { messageOf } from './failure.ts';
+import { reasonOf } from './failure.ts';
 import { type SourceEntry, walkSource } from './packing-source.ts';
 import { encodeMember, endOfArchive, paddingAfter, type TarMember } from './tar-encoding.ts';
 
@@ -45,7 +45,7 @@ function readManifest(path: string): Buffer {
   try {
     bytes = readFileSync(path);
   } catch (cause) {
-    throw new GantryError('usage', `cannot read the manifest ${path}: ${messageOf(cause)}`, {
+    throw new GantryError('usage', `cannot read the manifest ${path}: ${reasonOf(cause)}`, {
       cause,
     });
   }

@@ -91,6 +91,6 @@ const char *find_named_pod(const char *data, const char *prefix, struct named_po
 		text_add(&t, "no matches found for \"");
 	}
 	text_add_plain(&t, prefix);
-	text_add(&t, matches > 1 ? "\": give more of its characters" : "\"");
+	text_add(&t, matches > 1 ? "\": give more of its characters" : "\": gantry list shows the pods");
 	return why;
 }

@@ -79,7 +79,9 @@ describe('the front', () => {
     const name = verb.split(' ')[0];
     const unknown = await call('abc');
     expect(unknown.code).toBe(254);
-    expect(unknown.stderr).toContain(`gantry: ${name}: ${what}: no matches found for "abc"\n`);
+    expect(unknown.stderr).toContain(
+      `gantry: ${name}: ${what}: no matches found for "abc": gantry list shows the pods\n`,
+    );
     expect((await call('')).stderr).toContain(`${what}: UUID cannot be empty\n`);
     const ambiguous = await call('111');
     expect(ambiguous.code).toBe(254);
