@@ -6,15 +6,16 @@
 #include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 
-/* The numbers of unshare, clone and clone3 in the machine's own calls and in those of its 32-bit kin. */
+/* The numbers of unshare, clone and ioctl in the machine's own calls and in those of its 32-bit kin. */
 #if defined __x86_64__
-enum { OWN = AUDIT_ARCH_X86_64, OWN_UNSHARE = 272, OWN_CLONE = 56 };
-enum { KIN = AUDIT_ARCH_I386, KIN_UNSHARE = 310, KIN_CLONE = 120 };
+enum { OWN = AUDIT_ARCH_X86_64, OWN_UNSHARE = 272, OWN_CLONE = 56, OWN_IOCTL = 16, X32_IOCTL = 514 };
+enum { KIN = AUDIT_ARCH_I386, KIN_UNSHARE = 310, KIN_CLONE = 120, KIN_IOCTL = 54 };
 #elif defined __aarch64__
-enum { OWN = AUDIT_ARCH_AARCH64, OWN_UNSHARE = 97, OWN_CLONE = 220 };
-enum { KIN = AUDIT_ARCH_ARM, KIN_UNSHARE = 337, KIN_CLONE = 120 };
+enum { OWN = AUDIT_ARCH_AARCH64, OWN_UNSHARE = 97, OWN_CLONE = 220, OWN_IOCTL = 29, X32_IOCTL = OWN_IOCTL };
+enum { KIN = AUDIT_ARCH_ARM, KIN_UNSHARE = 337, KIN_CLONE = 120, KIN_IOCTL = 54 };
 #endif
 enum { CLONE3 = 435, X32 = 0x40000000 };
 
@@ -48,12 +49,42 @@ static struct sock_filter without_user_namespaces[] = {
 	ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
 };
 
+/* TIOCSTI types a byte, TIOCLINUX pastes a selection. The kernel takes the lower half of the request
+ * only, so that is what must be looked at (CVE-2019-7303). */
+static struct sock_filter without_terminal_input[] = {
+	LOAD(arch),
+	IF(OWN, 2, 0),
+	IF(KIN, 5, 0),
+	ANSWER(SECCOMP_RET_ERRNO | ENOSYS),
+
+	LOAD(nr),
+	BPF_STMT(BPF_ALU | BPF_AND | BPF_K, ~(unsigned)X32),
+	IF(OWN_IOCTL, 3, 0),
+	IF(X32_IOCTL, 2, 6),
+
+	LOAD(nr),
+	IF(KIN_IOCTL, 0, 4),
+
+	LOAD(args[1]),
+	IF(TIOCSTI, 1, 0),
+	IF(TIOCLINUX, 0, 1),
+	ANSWER(SECCOMP_RET_ERRNO | EPERM),
+	ANSWER(SECCOMP_RET_ALLOW),
+};
+
+static int install(struct sock_filter *filter, size_t length)
+{
+	const struct sock_fprog program = {.len = (unsigned short)length, .filter = filter};
+	return outcome(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+}
+
 int perform_no_user_namespaces(struct launch *launch, const struct step *step)
 {
 	(void)launch, (void)step;
-	const struct sock_fprog program = {
-		.len = sizeof without_user_namespaces / sizeof *without_user_namespaces,
-		.filter = without_user_namespaces,
-	};
-	return outcome(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program));
+	return install(without_user_namespaces, sizeof without_user_namespaces / sizeof *without_user_namespaces);
+}
+
+int forbid_terminal_input(void)
+{
+	return install(without_terminal_input, sizeof without_terminal_input / sizeof *without_terminal_input);
 }

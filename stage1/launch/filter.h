@@ -6,4 +6,7 @@
 
 int perform_no_user_namespaces(struct launch *launch, const struct step *step);
 
+/* From here on nothing can be put into a terminal's input, as if somebody had typed it. 0 or -errno. */
+int forbid_terminal_input(void);
+
 #endif

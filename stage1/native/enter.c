@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "../launch/cgroup.h"
+#include "../launch/filter.h"
 #include "../launch/plan.h"
 #include "../launch/pod.h"
 #include "../launch/process.h"
@@ -71,6 +72,10 @@ static int become_command(const struct section *app, int pidfd, char **command)
 		return fail("namespaces of the app", error_text(errno));
 	if (leave_keyring() < 0)
 		return fail("session keyring", error_text(errno));
+	/* The terminal is the caller's, and the command is the image's. */
+	int status = forbid_terminal_input();
+	if (status < 0)
+		return fail("system call filter", error_text(-status));
 	if (take_on(app, &launch) != 0)
 		return 254;
 	sigemptyset(&none);

@@ -54,6 +54,15 @@ describe('enter', () => {
     await ending;
   });
 
+  // CVE-2017-5226: a program of the image must not type into the shell of whoever enters.
+  it('lets the command type nothing into the terminal', async () => {
+    const { pod, ending } = await startWaiting();
+    const { stdout } = await pod.call('enter', 'one', '/bin/probe', 'type', '');
+    expect(stdout).toBe('type: Operation not permitted\n');
+    await pod.call('stop');
+    await ending;
+  });
+
   it('runs a command in the app, with its environment and capabilities', async () => {
     const { pod, ending } = await startWaiting();
     const words = ['env', '', 'id', '', 'cat', '/proc/self/status', 'descriptors', ''];

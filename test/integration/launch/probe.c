@@ -176,6 +176,8 @@ static void act(const char *word, const char *value)
 		print_descriptors();
 	else if (strcmp(word, "input-device") == 0)
 		print_input_device();
+	else if (strcmp(word, "type") == 0) /* into the terminal, as if somebody had */
+		try("type", ioctl(0, TIOCSTI, "x") < 0);
 	else if (strcmp(word, "keyring") == 0)
 		print_keyring();
 	else if (strcmp(word, "signals") == 0)
