@@ -35,10 +35,6 @@ const fileOf = (name) => `./package-${name.replace(/^@|\.js$/g, '').replaceAll('
 const onDemand = {
   name: 'on-demand',
   setup({ onResolve, onLoad }) {
-    // main.ts is small and turns the compile cache on; all else comes after, and so from the cache.
-    onResolve({ filter: /^\.\/program\.ts$/ }, ({ importer }) =>
-      importer.endsWith('/cli/main.ts') ? { path: './program.js', external: true } : undefined,
-    );
     // commander needs it for subcommands that are programs of their own; nobody else waits for it.
     onResolve({ filter: /^node:child_process$/ }, ({ importer }) =>
       importer.includes('/commander/') ? { path: 'unused', namespace: 'empty' } : undefined,
@@ -93,13 +89,21 @@ function replace(path, contents) {
   renameSync(temporary, path);
 }
 
+/** main.ts compiles the program itself, with code compiled before, so it has to be a function. */
+function contentsOf({ path, text, contents }) {
+  if (basename(path) !== 'program.js') return contents;
+  return `(function(exports,require,module,__filename,__dirname){${text}\n})`;
+}
+
 async function bundle() {
   mkdirSync(dist, { recursive: true });
   const program = await buildProgram();
   const dependencies = await Promise.all([...packages].map(buildPackage));
   const files = [program, ...dependencies].flatMap(({ outputFiles }) => outputFiles);
+  // The code compiled from another program must not be taken for this one's.
+  rmSync(join(dist, 'program.code'), { force: true });
   // The program last: it names the others.
-  for (const file of files.reverse()) replace(file.path, file.contents);
+  for (const file of files.reverse()) replace(file.path, contentsOf(file));
   replace(join(dist, 'package.json'), '{"type":"commonjs"}\n');
   const current = new Set(files.map((file) => basename(file.path)));
   for (const name of readdirSync(dist)) {

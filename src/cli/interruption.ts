@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { GantryError } from '../error.ts';
 
 const ENDING_SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -32,5 +31,5 @@ export function interruptible(): { signal: AbortSignal; end(): void } {
 export async function dieOfInterruption(): Promise<void> {
   if (received === undefined) return;
   process.kill(process.pid, received);
-  await sleep(1000);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
 }
