@@ -170,7 +170,8 @@ export class Intake implements DownloadTarget {
   }
 
   #reportVerdict(provenance: Provenance): void {
-    if (provenance.kind !== 'openpgp') return;
+    // A verdict of before is kept, but it is not one of now.
+    if (provenance.kind !== 'openpgp' || this.#voucher.kind === 'none') return;
     this.#context.report.info('image: signature verified:');
     this.#context.report.info(`  ${provenance.userId ?? provenance.fingerprint}`);
   }

@@ -8,6 +8,7 @@ import {
   trustedKeyFor,
   trustedKeysFor,
 } from '../../../src/trust/keystore.ts';
+import { needs, root as superuser } from '../../support/requirements.ts';
 
 const A = 'a'.repeat(40);
 const B = 'b'.repeat(40);
@@ -140,7 +141,8 @@ describe('a file that has no business in the store', () => {
     expect(pathsFor('example.com/app')).toEqual([path]);
   });
 
-  it.skipIf(process.geteuid?.() !== 0)('is refused when it belongs to someone else', () => {
+  it('is refused when it belongs to someone else', (context) => {
+    needs(context, superuser);
     const path = lay('etc', 'root.d', A);
     chownSync(path, 12345, 0);
     expect(() => pathsFor('example.com/app')).toThrow(
