@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { GantryError, reasonOf } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
@@ -22,11 +22,13 @@ export async function fetchFileImage(
 ): Promise<ImageRecord> {
   const absolute = resolve(path);
   context.report.debug(`image: using image from file ${absolute}`);
+  // First the image: where that is not, it is not its signature that is missing.
+  await using file = await openArchive(absolute);
   const location = signature ?? { path: `${absolute}.asc` };
   const voucher = await voucherFrom(location, context, transport);
   const intake = await Intake.open(context, voucher, undefined);
   try {
-    await readInto(absolute, intake, context.signal);
+    await readInto(file, intake, context.signal);
     return await intake.conclude({ path: absolute });
   } finally {
     await intake.abort();
@@ -43,19 +45,22 @@ async function voucherFrom(
   return { kind: 'signature', signature };
 }
 
-async function readInto(
-  path: string,
-  intake: Intake,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  await using file = await open(path).catch((cause: unknown) => {
+async function openArchive(path: string): Promise<FileHandle> {
+  const file = await open(path).catch((cause: unknown) => {
     throw new GantryError('not-found', `error opening ACI file ${path}: ${reasonOf(cause)}`, {
       cause,
     });
   });
-  if (!(await file.stat()).isFile()) {
-    throw new GantryError('not-found', `error opening ACI file ${path}: not a regular file`);
-  }
+  if ((await file.stat()).isFile()) return file;
+  await file.close();
+  throw new GantryError('not-found', `error opening ACI file ${path}: not a regular file`);
+}
+
+async function readInto(
+  file: FileHandle,
+  intake: Intake,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   for (;;) {
     signal?.throwIfAborted();
     const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(PIECE), 0, PIECE, null);

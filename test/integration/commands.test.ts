@@ -215,8 +215,9 @@ describe('image rm', () => {
 describe('an image that is none', () => {
   it('is named by the refusal', async () => {
     const path = join(directory, 'none.aci');
-    expectRefusal(await gantry.run('fetch', path), 'fetch', /none\.aci\.asc: no such file/);
+    expectRefusal(await gantry.run('fetch', path), 'fetch', /none\.aci: no such file/);
     writeFileSync(path, 'none');
+    expectRefusal(await gantry.run('fetch', path), 'fetch', /none\.aci\.asc: no such file/);
     const ending = await gantry.run('fetch', '--insecure-options=image', path);
     expect(ending.stderr).toContain(`gantry: fetch: ${path}: image archive: it is truncated`);
     rmSync(path);

@@ -585,16 +585,19 @@ describe('an image from a file', () => {
     expect(record.provenance.kind).toBe('unverified');
   });
 
-  it('that is not there, or no file, is an error', async () => {
-    const context = fetchContext(world, { insecure: unchecked });
+  it.each([
+    ['with signatures checked', {}],
+    ['without', { insecure: unchecked }],
+  ])('that is not there, or no file, is an error %s', async (name, how) => {
+    const context = fetchContext(world, how);
     const missing = join(world.directory, 'missing.aci');
     expect((await refusal(fetchImage(parseReference(missing), context))).message).toMatch(
       /error opening ACI file .*missing.aci: no such file or directory/,
     );
-    const link = join(world.directory, 'link.aci');
+    const link = join(world.directory, `link-${name.length}.aci`);
     symlinkSync(world.directory, link);
     expect((await refusal(fetchImage(parseReference(link), context))).message).toMatch(
-      /error opening ACI file .*link.aci/,
+      /error opening ACI file .*link-\d+.aci/,
     );
     expect(filesIn(context.store)).toEqual([]);
   });
