@@ -15,8 +15,12 @@ export interface AppSpec {
   name: string;
   imageId: ImageId;
   imageName: string;
+  /** Whose rules hold where appc's and OCI's differ. */
+  format: 'appc' | 'oci';
   /** Program and arguments; never empty. */
   exec: string[];
+  /** What asks the app to end, where not SIGTERM: a signal's name or number, as the image has it. */
+  stopSignal?: string;
   user: string;
   group: string;
   supplementaryGids: number[];
@@ -57,7 +61,9 @@ export function appSpecOf(
     name,
     imageId: image.id,
     imageName: image.manifest.name,
+    format: app.entrypoint === undefined ? 'appc' : 'oci',
     exec: app.exec,
+    ...(app.stopSignal === undefined ? {} : { stopSignal: app.stopSignal }),
     user: app.user,
     group: app.group,
     supplementaryGids: app.supplementaryGids,

@@ -8,6 +8,13 @@ import { readUserId } from './user-id.ts';
 export interface App {
   /** Program and arguments; empty where the operator has to name a program. */
   exec: string[];
+  /**
+   * Of an OCI image: how much of `exec` is its entrypoint, which arguments given by the operator
+   * follow in place of the rest (image-spec config.md, `Entrypoint` and `Cmd`).
+   */
+  entrypoint?: string[];
+  /** What asks the app to end, where not SIGTERM: a signal's name or number. */
+  stopSignal?: string;
   /** A name, an id, or the path of a file in the image whose owner is meant. */
   user: string;
   group: string;

@@ -11,17 +11,19 @@ export interface Digest {
 }
 
 /**
- * The appc image ID: `sha512-` and the 128 hex digits of the SHA-512 of the uncompressed archive
- * (appc spec/aci.md, "Image ID").
+ * An image ID. Of an App Container image: `sha512-` and the 128 hex digits of the SHA-512 of the
+ * uncompressed archive (appc spec/aci.md, "Image ID"). Of an OCI image: `sha256-` and the 64 hex digits
+ * of its manifest's digest (or `sha512-` and 128, where a registry uses that), which is the same for
+ * whoever pulls it.
  */
 export type ImageId = string;
 
-/** What every image ID starts with: SHA-512 is the only algorithm appc allows (spec/types.md). */
-export const imageIdPrefix = 'sha512-';
+/** What the ID of every App Container image starts with (appc spec/types.md). */
+const imageIdPrefix = 'sha512-';
 
-const wholeId = /^sha512-[0-9a-f]{128}$/;
+const wholeId = /^(?:sha512-[0-9a-f]{128}|sha256-[0-9a-f]{64})$/;
 // rkt keeps and prints only the first half of the hash, so manifests written beside rkt hold that.
-const referredId = /^sha512-[0-9a-f]{64,128}$/;
+const referredId = /^(?:sha512-[0-9a-f]{64,128}|sha256-[0-9a-f]{64})$/;
 
 /** Whether `text` is a whole image ID. */
 export function isImageId(text: string): boolean {
@@ -36,7 +38,7 @@ export function parseImageId(text: string): ImageId {
   if (!wholeId.test(text)) {
     throw new GantryError(
       'invalid-reference',
-      `invalid image ID ${quote(text)}: an image ID is sha512- and 128 lower-case hex digits`,
+      `invalid image ID ${quote(text)}: an image ID is sha512- and 128 lower-case hex digits, or sha256- and 64`,
     );
   }
   return text;
@@ -60,9 +62,19 @@ export function imageIdOf(sha512Hex: string): ImageId {
   return parseImageId(imageIdPrefix + sha512Hex);
 }
 
-/** An image ID as `fetch` prints it: the first 64 digits, as rkt shortens them. */
-export function shortImageId(id: ImageId, digits = 64): string {
-  return id.slice(0, imageIdPrefix.length + digits);
+/** The image ID of the OCI image whose manifest has this digest. */
+export function imageIdOfManifest({ algorithm, hex }: Digest): ImageId {
+  return parseImageId(`${algorithm}-${hex}`);
+}
+
+/** A digest as OCI writes it: `sha256:…` (image-spec descriptor.md, "Digests"). */
+export function formatDigest({ algorithm, hex }: Digest): string {
+  return `${algorithm}:${hex}`;
+}
+
+/** Whether two digests are the same. */
+export function sameDigest(a: Digest, b: Digest): boolean {
+  return a.algorithm === b.algorithm && a.hex === b.hex;
 }
 
 /** `sha512:abcd…`, or `sha256-abcd…`: both separators are in use (OCI, appc). */

@@ -18,6 +18,24 @@ export function isIdentifier(text: string): boolean {
   return text.length <= maxIdentifierLength && identifier.test(text) && !hollowComponent.test(text);
 }
 
+/**
+ * Why `text` names no image, or undefined where it does: an AC Identifier, or that of a registry's
+ * repository, whose host may have a port (`localhost:5000/app`).
+ */
+export function imageNameFault(text: string): string | undefined {
+  const [, host, rest] = /^([^/:]+):[1-9]\d{0,4}((?:\/.*)?)$/s.exec(text) ?? [];
+  return identifierFault(host === undefined ? text : `${host}${rest ?? ''}`);
+}
+
+/**
+ * The name of an image, or a prefix of names, given by the operator; `what` says what it is meant to
+ * name.
+ * @throws GantryError `invalid-reference`
+ */
+export function parseImageName(text: string, what = 'image name'): string {
+  return accept(text, imageNameFault(text), what);
+}
+
 /** Whether `text` is an AC Name: the type of app, volume, mount point and port names. */
 export function isAppName(text: string): boolean {
   return text.length <= maxAppNameLength && appName.test(text);

@@ -69,14 +69,6 @@ export function labelOf(manifest: Pick<ImageManifest, 'labels'>, name: string): 
   return manifest.labels.find((label) => label.name === name)?.value;
 }
 
-/** The value of an image's annotation. */
-export function annotationOf(
-  manifest: Pick<ImageManifest, 'annotations'>,
-  name: string,
-): string | undefined {
-  return manifest.annotations.find((annotation) => annotation.name === name)?.value;
-}
-
 /** `acKind`: the first thing that tells whether this is the right file at all. */
 export function readKind(root: Field, wanted: string): void {
   const field = root.member('acKind');
@@ -104,7 +96,7 @@ export function readVersion(field: Field): string {
 export function readImageId(field: Field): string {
   const id = field.string();
   if (!isReferredImageId(id)) {
-    throw field.refuse('must be sha512- and 64 to 128 lower-case hex digits');
+    throw field.refuse('must be sha512- and 64 to 128, or sha256- and 64 lower-case hex digits');
   }
   return id;
 }

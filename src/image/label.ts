@@ -1,5 +1,5 @@
 import { type Field, refuseDuplicates } from './document.ts';
-import { appNameFault, identifierFault } from './identifier.ts';
+import { appNameFault, identifierFault, imageNameFault } from './identifier.ts';
 import { quote } from './quotation.ts';
 
 /** What tells images of one name apart: version, os, arch, and whatever the packer adds. */
@@ -38,6 +38,11 @@ const architectures = new Map([
 /** An AC Identifier (appc spec/types.md). */
 export function readIdentifier(field: Field): string {
   return readNamed(field, identifierFault);
+}
+
+/** The name of an image: an AC Identifier, or a registry's repository. */
+export function readImageName(field: Field): string {
+  return readNamed(field, imageNameFault);
 }
 
 /** An AC Name (appc spec/types.md). */

@@ -8,7 +8,7 @@ import {
   type Label,
   readAnnotations,
   readAppName,
-  readIdentifier,
+  readImageName,
   readLabels,
 } from './label.ts';
 import { quote } from './quotation.ts';
@@ -114,7 +114,7 @@ function readRuntimeApp(item: Field): RuntimeApp {
 }
 
 function readRuntimeImage(field: Field): RuntimeImage {
-  const name = field.member('name').optional(readIdentifier);
+  const name = field.member('name').optional(readImageName);
   return {
     ...(name === undefined ? {} : { name }),
     id: readImageId(field.member('id')),

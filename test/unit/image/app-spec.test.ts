@@ -28,6 +28,7 @@ describe('an app specification', () => {
       name: 'front',
       imageId: id,
       imageName: 'example.com/web_1',
+      format: 'appc',
       exec: ['/web', '--quiet'],
       user: 'www',
       group: 'www',

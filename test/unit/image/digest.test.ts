@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import {
   imageIdOf,
+  imageIdOfManifest,
   isImageId,
   isReferredImageId,
   matchesImageId,
   parseDigest,
   parseImageId,
-  shortImageId,
 } from '../../../src/image/digest.ts';
 
 const hex = '0123456789abcdef'.repeat(8);
@@ -26,18 +26,22 @@ describe('an image ID', () => {
     },
   );
 
-  it('is shortened as rkt prints it', () => {
-    expect(shortImageId(id)).toBe(`sha512-${hex.slice(0, 64)}`);
-    expect(shortImageId(id, 12)).toBe('sha512-0123456789ab');
-  });
-
   it('is matched by itself and by the half rkt keeps, by nothing shorter', () => {
     expect(matchesImageId(id, id)).toBe(true);
-    expect(matchesImageId(id, shortImageId(id))).toBe(true);
-    expect(matchesImageId(id, shortImageId(id, 63))).toBe(false);
+    expect(matchesImageId(id, id.slice(0, 'sha512-'.length + 64))).toBe(true);
+    expect(matchesImageId(id, id.slice(0, 'sha512-'.length + 63))).toBe(false);
     expect(matchesImageId(id, `sha512-${'f'.repeat(128)}`)).toBe(false);
-    expect(isReferredImageId(shortImageId(id, 12))).toBe(false);
+    expect(isReferredImageId(id.slice(0, 'sha512-'.length + 12))).toBe(false);
   });
+});
+
+it('an image ID of an OCI image is sha256- and 64 digits', () => {
+  const oci = `sha256-${hex.slice(64)}`;
+  expect(parseImageId(oci)).toBe(oci);
+  expect(isImageId(`${oci}0`)).toBe(false);
+  expect(imageIdOfManifest(parseDigest(oci))).toBe(oci);
+  expect(isReferredImageId(oci)).toBe(true);
+  expect(isReferredImageId(oci.slice(0, -1))).toBe(false);
 });
 
 describe('a digest', () => {

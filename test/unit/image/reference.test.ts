@@ -74,8 +74,91 @@ describe('an image ID', () => {
     ['sha512-xyz', 'lower-case hex'],
     ['sha512-ABCD', 'lower-case hex'],
     [`sha512-${'a'.repeat(129)}`, 'image ID too long'],
+    ['sha256-a', 'image ID too short'],
+    [`sha256:${'a'.repeat(65)}`, 'image ID too long'],
   ])('%s is refused', (text, why) => {
     expect(() => parseReference(text)).toThrow(why);
+  });
+});
+
+it('an image ID of an OCI image is accepted with the separator that OCI uses', () => {
+  expect(parseReference('sha256-0bad')).toMatchObject({ kind: 'id', prefix: 'sha256-0bad' });
+  expect(parseReference('sha256:0bad')).toMatchObject({ kind: 'id', prefix: 'sha256-0bad' });
+});
+
+describe('an image in a registry', () => {
+  const digest = `sha256:${'a1'.repeat(32)}`;
+  it.each([
+    ['docker://busybox', 'docker.io', 'library/busybox', 'latest'],
+    ['docker:busybox', 'docker.io', 'library/busybox', 'latest'],
+    ['docker://team/app:1.2', 'docker.io', 'team/app', '1.2'],
+    ['docker://docker.io/busybox', 'docker.io', 'library/busybox', 'latest'],
+    ['docker://index.docker.io/team/app', 'docker.io', 'team/app', 'latest'],
+    ['docker://registry-1.docker.io/library/busybox:1', 'docker.io', 'library/busybox', '1'],
+    ['oci://Quay.IO/coreos/etcd:v3', 'quay.io', 'coreos/etcd', 'v3'],
+    ['docker://quay.io:443/coreos/etcd', 'quay.io', 'coreos/etcd', 'latest'],
+    ['docker://localhost/a', 'localhost', 'a', 'latest'],
+    ['docker://[::1]:5000/a', '[::1]:5000', 'a', 'latest'],
+    ['localhost:5000/app', 'localhost:5000', 'app', 'latest'],
+    ['registry.example.com:5000/team/app:1.2', 'registry.example.com:5000', 'team/app', '1.2'],
+  ])('%s is read into host, repository and tag', (text, host, path, tag) => {
+    expect(parseReference(text)).toEqual({
+      kind: 'registry',
+      text,
+      repository: { host, path },
+      tag,
+    });
+  });
+
+  it('may be named by its digest, with or without a tag', () => {
+    const plain = parseReference(`example.com/app@${digest}`);
+    expect(plain).toMatchObject({ kind: 'registry', repository: { host: 'example.com' } });
+    expect(plain).not.toHaveProperty('tag');
+    expect(parseReference(`docker://example.com/app:1@${digest}`)).toMatchObject({
+      tag: '1',
+      digest: { hex: 'a1'.repeat(32) },
+    });
+  });
+
+  it('is an App Container name where nothing says otherwise', () => {
+    expect(parseReference('example.com/app:1.2').kind).toBe('name');
+  });
+
+  it.each([
+    ['docker://', 'is not a repository'],
+    ['docker://example.com/', 'is not a repository'],
+    ['docker://example.com/App', 'is not a repository'],
+    ['docker://example.com/a//b', 'is not a repository'],
+    ['docker://example.com/../b', 'is not a repository'],
+    ['docker://example.com/a:', 'is not a tag'],
+    ['docker://example.com/a:-x', 'is not a tag'],
+    ['docker://example.com/a@sha256:00', 'is not a digest'],
+    ['docker://example.com/a@md5:00', 'is not a digest'],
+    [`docker://example.com/a@${'sha256-'}${'a1'.repeat(32)}`, 'is not a digest'],
+    ['docker://user@example.com/a', 'is not a digest'],
+    ['docker://example.com:99999/a', "is not a registry's host"],
+    [`docker://example.com/${'a'.repeat(256)}`, 'is too long'],
+  ])('%s is refused', (text, why) => {
+    expect(() => parseReference(text)).toThrow(
+      expect.objectContaining({ code: 'invalid-reference', message: expect.stringContaining(why) }),
+    );
+  });
+});
+
+describe('an OCI layout or archive', () => {
+  it.each([
+    ['oci:/srv/layout', 'oci', '/srv/layout', undefined],
+    ['oci:layout:1.2', 'oci', 'layout', '1.2'],
+    ['oci-archive:app.tar', 'oci-archive', 'app.tar', undefined],
+    ['oci-archive:app.tar:example.com/app:1', 'oci-archive', 'app.tar', 'example.com/app:1'],
+    ['docker-archive:/tmp/x.tar:@0', 'docker-archive', '/tmp/x.tar', '@0'],
+  ])('%s is read into path and ref', (text, format, path, ref) => {
+    const wanted = { kind: 'layout', text, format, path };
+    expect(parseReference(text)).toEqual(ref === undefined ? wanted : { ...wanted, ref });
+  });
+
+  it.each(['oci:', 'oci-archive::1'])('%s is refused', (text) => {
+    expect(() => parseReference(text)).toThrow('needs the path');
   });
 });
 
@@ -102,7 +185,7 @@ describe('a URL', () => {
     );
   });
 
-  it.each(['docker://busybox', 'docker:busybox', 'cimd:appc:v=0:a', 'oci://x', 'ftp://a/b.aci'])(
+  it.each(['cimd:appc:v=0:a', 'ftp://a/b.aci'])(
     '%s is refused as not supported, saying what is',
     (text) => {
       expect(() => parseReference(text)).toThrow(
