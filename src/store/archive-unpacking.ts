@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs';
 import { GantryError } from '../error.ts';
-import { ratioFloorBytes, type UnpackLimits } from '../image/unpack-limits.ts';
 import { decompress } from './compression.ts';
 import type { ContentSink } from './content-digest.ts';
-import { placeOf, refusedEntry } from './entry-name.ts';
+import { imageDialect, placeOf, refusedEntry } from './entry-name.ts';
 import { type TarEntry, TarReader, type TarSink } from './tar-reader.ts';
 import { TreeWriter } from './tree-writer.ts';
+import type { UnpackMeter } from './unpack-meter.ts';
 
 /** What came out of an image archive beside the files. */
 export interface UnpackedArchive {
@@ -30,14 +30,13 @@ const maxManifest = 4 * 1024 * 1024;
 export async function unpackArchive(
   source: AsyncIterable<Uint8Array>,
   directory: string,
-  limits: UnpackLimits,
+  meter: UnpackMeter,
   digest: ContentSink,
 ): Promise<UnpackedArchive> {
   mkdirSync(directory, { mode: 0o700 });
-  const members = new ImageMembers(directory, limits);
+  const members = new ImageMembers(directory, meter);
   try {
     const reader = new TarReader(members);
-    const meter = new Meter(limits);
     await decompress(meter.counted(source), (piece, owned) => {
       meter.unpacked(piece.length);
       reader.push(piece);
@@ -50,63 +49,21 @@ export async function unpackArchive(
   }
 }
 
-/** Counts what goes in and comes out, and stops at a decompression bomb. */
-class Meter {
-  size = 0;
-  readonly #limits: UnpackLimits;
-  #packed = 0;
-
-  constructor(limits: UnpackLimits) {
-    this.#limits = limits;
-  }
-
-  async *counted(source: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
-    for await (const piece of source) {
-      this.#packed += piece.length;
-      // Empty streams one after the other unpack to nothing, and yet fill the disk as they come.
-      const { maxUnpackedBytes } = this.#limits;
-      if (this.#packed > maxUnpackedBytes) {
-        throw bomb(`it is larger than ${maxUnpackedBytes} bytes`, 'maxUnpackedBytes');
-      }
-      yield piece;
-    }
-  }
-
-  unpacked(bytes: number): void {
-    this.size += bytes;
-    const { maxUnpackedBytes, maxCompressionRatio } = this.#limits;
-    if (this.size > maxUnpackedBytes) {
-      throw bomb(`it unpacks to more than ${maxUnpackedBytes} bytes`, 'maxUnpackedBytes');
-    }
-    if (this.size > ratioFloorBytes && this.size > this.#packed * maxCompressionRatio) {
-      throw bomb(
-        `it unpacks to more than ${maxCompressionRatio} times its size`,
-        'maxCompressionRatio',
-      );
-    }
-  }
-}
-
 /** Sends each member where it belongs: the manifest into memory, the rest into the tree. */
 class ImageMembers implements TarSink {
-  readonly #limits: UnpackLimits;
+  readonly #meter: UnpackMeter;
   readonly #tree: TreeWriter;
-  #entries = 0;
   #manifest: Buffer[] | undefined;
   #inManifest = false;
   #rootSeen = false;
 
-  constructor(directory: string, limits: UnpackLimits) {
-    this.#limits = limits;
-    this.#tree = new TreeWriter(directory);
+  constructor(directory: string, meter: UnpackMeter) {
+    this.#meter = meter;
+    this.#tree = new TreeWriter(directory, imageDialect, (count) => meter.made(count));
   }
 
   entry(entry: TarEntry): void {
-    this.#entries += 1;
-    // One name of 4 kB may ask for two thousand directories.
-    if (this.#entries + this.#tree.unmentioned > this.#limits.maxEntries) {
-      throw bomb(`it has more than ${this.#limits.maxEntries} entries`, 'maxEntries');
-    }
+    this.#meter.made(1);
     const place = placeOf(entry.name);
     this.#inManifest = place.kind === 'manifest';
     if (place.kind === 'rootfs') {
@@ -155,11 +112,4 @@ class ImageMembers implements TarSink {
     if (entry.size > maxManifest) throw refusedEntry(entry.name, 'the manifest is too large');
     this.#manifest = [];
   }
-}
-
-function bomb(what: string, limit: string): GantryError {
-  return new GantryError(
-    'invalid-archive',
-    `image archive: ${what}; if it is trusted, raise ${limit} in a "limits" configuration file`,
-  );
 }

@@ -2,20 +2,26 @@ import { readFileSync, renameSync, rmSync, statSync, unlinkSync } from 'node:fs'
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
-import type { ImageRecord } from '../image/image-record.ts';
+import { displayName, type ImageNaming, type ImageRecord } from '../image/image-record.ts';
 import { syncDirectory } from './durable.ts';
 import { messageOf, storeFailure } from './failure.ts';
 import type { ImageIndex } from './image-index.ts';
+import { isLayerTree, layerTreeName } from './layer-note.ts';
 import type { StoreLayout } from './layout.ts';
 import { lockExclusively } from './locks.ts';
+import { isSameName, namingsOf, withoutName } from './naming.ts';
+import { blobsOf } from './record-blobs.ts';
 import type { RenderingNote } from './rendering.ts';
 import { collectLeftovers, namesIn, Staging } from './staging.ts';
 import { replacedTreeOf } from './tree-replacement.ts';
 
 /** What `imageGc` may remove. */
 export interface CollectOptions {
-  /** Images of existing pods: never removed, nor what was rendered for them. */
-  readonly inUse: ReadonlySet<ImageId>;
+  /**
+   * Images of existing pods, and the names of the trees below `layers/` that pods are made of: never
+   * removed, nor what was rendered for them.
+   */
+  readonly inUse: ReadonlySet<ImageId | string>;
   /** Images used within this many seconds stay. */
   readonly graceSeconds: number;
   /** Only say what would be removed. */
@@ -33,6 +39,12 @@ export interface CollectSummary {
   readonly failures: readonly { readonly id: ImageId; readonly error: Error }[];
 }
 
+interface NameRemoval {
+  readonly id: ImageId;
+  readonly name: ImageNaming;
+  readonly inUse: ReadonlySet<ImageId | string>;
+}
+
 /** A file of an interrupted write is left alone this long: its writer may still be at it. */
 const writeSeconds = 3600;
 
@@ -41,7 +53,7 @@ export async function removeImage(
   layout: StoreLayout,
   index: ImageIndex,
   id: ImageId,
-  inUse: ReadonlySet<ImageId>,
+  inUse: ReadonlySet<ImageId | string>,
 ): Promise<void> {
   const options = { inUse, graceSeconds: Number.MAX_SAFE_INTEGER };
   await collecting(layout, index, options, `remove image ${id}`, (collector) => {
@@ -49,6 +61,23 @@ export async function removeImage(
     collector.trees();
     collector.blobs();
   });
+}
+
+/** Removes one name of an image; see `Store.removeName`. Throws `not-found` and `store`. */
+export async function removeName(
+  layout: StoreLayout,
+  index: ImageIndex,
+  { id, name, inUse }: NameRemoval,
+): Promise<boolean> {
+  const options = { inUse, graceSeconds: Number.MAX_SAFE_INTEGER };
+  const doing = `remove the name ${displayName(name)}`;
+  let isLast = false;
+  await collecting(layout, index, options, doing, (collector) => {
+    isLast = collector.dropName(id, name);
+    if (isLast) collector.trees();
+    collector.blobs();
+  });
+  return isLast;
 }
 
 /** Removes what nothing needs any more; see `Store.imageGc`. */
@@ -99,6 +128,7 @@ class Collector {
   readonly #leftovers: string[] = [];
   readonly #failures: { id: ImageId; error: Error }[] = [];
   #trash: Staging | undefined;
+  #layerTrees: Set<string> | undefined;
 
   constructor(layout: StoreLayout, index: ImageIndex, options: CollectOptions) {
     this.#layout = layout;
@@ -127,6 +157,23 @@ class Collector {
     dropRecord(this.#layout, id);
   }
 
+  /** One name of an image, and with the last one the record; answers whether that was so. */
+  dropName(id: ImageId, name: ImageNaming): boolean {
+    const record = this.#index.get(id);
+    const hasName = record !== undefined && namingsOf(record).some((own) => isSameName(own, name));
+    if (!hasName) throw new GantryError('not-found', `no image is called ${displayName(name)}`);
+    const left = withoutName(record, name);
+    if (left === undefined) {
+      this.drop(id);
+      return true;
+    }
+    const lastUsed = this.#index.lastUsed(id);
+    this.#index.write(left);
+    this.#index.touch(id, lastUsed);
+    this.#kept.set(id, left);
+    return false;
+  }
+
   /** Records no pod uses and nobody used lately. */
   images(): void {
     for (const [id, record] of this.#kept) {
@@ -148,9 +195,9 @@ class Collector {
       this.#layers.push(name);
     }
     for (const name of names) {
-      const note = /^(deps-.*)\.json$/.exec(name)?.[1];
+      const note = /^((?:deps|diff)-.*)\.json$/.exec(name)?.[1];
       if (note === undefined || names.includes(note) || !this.#removing) continue;
-      rmSync(this.#layout.renderingNote(note), { force: true });
+      rmSync(this.#layout.note(note), { force: true });
     }
   }
 
@@ -158,7 +205,11 @@ class Collector {
   blobs(): void {
     const records = [...this.#kept.values()];
     if (records.includes(undefined)) return;
-    const needed = new Set(records.map((record) => record && this.#layout.blob(record.blob)));
+    const needed = new Set(
+      records.flatMap((record) =>
+        (record === undefined ? [] : blobsOf(record)).map((digest) => this.#layout.blob(digest)),
+      ),
+    );
     for (const algorithm of namesIn(this.#layout.blobs)) {
       for (const hex of namesIn(join(this.#layout.blobs, algorithm))) {
         const path = join(this.#layout.blobs, algorithm, hex);
@@ -207,7 +258,13 @@ class Collector {
   #needsTree(name: string): boolean {
     const replaced = replacedTreeOf(name);
     if (replaced !== undefined) return this.#options.inUse.has(replaced);
+    if (isLayerTree(name)) return this.#needsLayer(name);
     return name.startsWith('deps-') ? this.#needsRendering(name) : this.#needs(name);
+  }
+
+  #needsLayer(name: string): boolean {
+    this.#layerTrees ??= layerTreesOf([...this.#kept.values()]);
+    return this.#options.inUse.has(name) || (this.#layerTrees?.has(name) ?? true);
   }
 
   #needs(id: ImageId): boolean {
@@ -215,13 +272,11 @@ class Collector {
   }
 
   #needsRendering(name: string): boolean {
-    const images = readNote(this.#layout.renderingNote(name))?.images;
+    const images = readNote(this.#layout.note(name))?.images;
     const top = images?.at(-1);
     if (images === undefined || top === undefined) return false;
     if (this.#options.inUse.has(top)) return true;
-    return (
-      images.every((id) => this.#kept.has(id)) && !this.#isOld(this.#layout.renderingNote(name))
-    );
+    return images.every((id) => this.#kept.has(id)) && !this.#isOld(this.#layout.note(name));
   }
 
   /** A tree disappears at once; its files go when the lock is free again. */
@@ -229,10 +284,26 @@ class Collector {
     this.#trash ??= Staging.open(this.#layout.staging);
     renameSync(this.#layout.layer(name), this.#trash.path(name));
     syncDirectory(this.#layout.layers);
-    if (!name.startsWith('deps-')) return;
-    rmSync(this.#layout.renderingNote(name), { force: true });
+    if (!name.startsWith('deps-') && !isLayerTree(name)) return;
+    rmSync(this.#layout.note(name), { force: true });
     rmSync(join(this.#layout.locks, name), { force: true });
   }
+}
+
+/**
+ * The trees the records' layers need: those they are made of, and of a variant the layer's own, which
+ * an image that shares the layer starts from. What a damaged record names cannot be known: undefined.
+ */
+function layerTreesOf(records: readonly (ImageRecord | undefined)[]): Set<string> | undefined {
+  const trees = new Set<string>();
+  for (const record of records) {
+    if (record === undefined) return undefined;
+    for (const { tree, diffId } of record.oci?.layers ?? []) {
+      trees.add(tree);
+      trees.add(layerTreeName(diffId));
+    }
+  }
+  return trees;
 }
 
 function dropRecord(layout: StoreLayout, id: ImageId): void {

@@ -10,6 +10,15 @@ type Source = AsyncIterable<Uint8Array>;
 /** What it throws ends the decompression. */
 type Sink = ContentSink;
 
+/** How far back zstd data may refer, as a power of two: what a stream may take of memory. */
+export interface DecompressionBounds {
+  readonly zstdWindowLog: number;
+}
+
+// The largest window zstd's own command makes without --long=28 and up: 128 MB. Memory stays bounded
+// whatever a frame's header demands (RFC 8878, 3.1.1.1.2).
+const usualBounds: DecompressionBounds = { zstdWindowLog: 27 };
+
 /** Bytes of output asked for at a time: large enough that calls cost nothing beside the work. */
 const chunkSize = 256 * 1024;
 
@@ -20,6 +29,8 @@ const magics: readonly (readonly [Compression, readonly number[]])[] = [
   ['zstd', [0x28, 0xb5, 0x2f, 0xfd]],
 ];
 
+const skippableMagic = Buffer.from([0x2a, 0x4d, 0x18]);
+
 /** Bytes that must be there to tell a compression. */
 const longestMagic = 6;
 
@@ -28,7 +39,13 @@ export function compressionOf(start: Uint8Array): Compression {
   for (const [compression, magic] of magics) {
     if (magic.every((byte, i) => start[i] === byte)) return compression;
   }
-  return 'none';
+  return isSkippableFrame(start) ? 'zstd' : 'none';
+}
+
+/** pzstd begins with one: how long the frame after it is (RFC 8878, 3.1.2). */
+function isSkippableFrame(start: Uint8Array): boolean {
+  const [first = 0, ...magic] = start.subarray(0, 4);
+  return (first & 0xf0) === 0x50 && Buffer.from(magic).equals(skippableMagic);
 }
 
 /**
@@ -36,7 +53,11 @@ export function compressionOf(start: Uint8Array): Compression {
  * gzip and zstd run on libuv's threads while the sink works on the piece before.
  * Throws `invalid-archive` for damaged data, and whatever `source` and `sink` throw.
  */
-export async function decompress(source: Source, sink: Sink): Promise<void> {
+export async function decompress(
+  source: Source,
+  sink: Sink,
+  bounds: DecompressionBounds = usualBounds,
+): Promise<void> {
   const { start, all } = await peek(source);
   const compression = compressionOf(start);
   if (compression === 'none') {
@@ -45,7 +66,7 @@ export async function decompress(source: Source, sink: Sink): Promise<void> {
   }
   const ends = new GuardedEnds(all, sink);
   try {
-    await engines[compression](ends.source(), ends.sink);
+    await engines[compression](ends.source(), ends.sink, bounds);
   } catch (error) {
     if (ends.failure !== undefined) throw ends.failure;
     throw error instanceof GantryError ? error : damaged(compression, error);
@@ -83,18 +104,22 @@ class GuardedEnds {
 }
 
 const engines: Readonly<
-  Record<Exclude<Compression, 'none'>, (source: Source, sink: Sink) => Promise<void>>
+  Record<
+    Exclude<Compression, 'none'>,
+    (source: Source, sink: Sink, bounds: DecompressionBounds) => Promise<void>
+  >
 > = {
   gzip: async (source, sink) => {
     const { createGunzip } = await import('node:zlib');
     await throughZlib('gzip', createGunzip({ chunkSize }), source, sink);
   },
-  zstd: async (source, sink) => {
+  zstd: async (source, sink, { zstdWindowLog }) => {
     const { createZstdDecompress, constants } = await import('node:zlib');
-    // The largest window zstd's own command makes without --long=28 and up: 128 MB. Memory stays
-    // bounded whatever a frame's header demands (RFC 8878, 3.1.1.1.2).
-    const params = { [constants.ZSTD_d_windowLogMax]: 27 };
-    await throughZlib('zstd', createZstdDecompress({ chunkSize, params }), source, sink);
+    const params = { [constants.ZSTD_d_windowLogMax]: zstdWindowLog };
+    const engine = createZstdDecompress({ chunkSize, params });
+    await throughZlib('zstd', engine, source, sink).catch((error) => {
+      throw isWindowTooLarge(error) ? tooFarBack(zstdWindowLog, error) : error;
+    });
   },
   bzip2: async (source, sink) => {
     const { bunzip2 } = await import('./bunzip2.ts');
@@ -197,6 +222,21 @@ async function peek(source: Source): Promise<{ start: Buffer; all: Source }> {
 
 function asBuffer(piece: Uint8Array): Buffer {
   return Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
+}
+
+/** Whether a zstd frame's header demands a larger window than is granted. */
+function isWindowTooLarge(error: unknown): boolean {
+  const code = 'ZSTD_error_frameParameter_windowTooLarge';
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+function tooFarBack(windowLog: number, cause: unknown): GantryError {
+  const limit = 2 ** (windowLog - 20);
+  return new GantryError(
+    'invalid-archive',
+    `image archive: its zstd data refers back more than ${limit} MB, the most that is taken; compress it without --ultra or with --long=${windowLog} at most`,
+    { cause },
+  );
 }
 
 function damaged(compression: Compression, cause: unknown): GantryError {

@@ -1,4 +1,5 @@
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
+import type { Digest, DigestAlgorithm } from '../image/digest.ts';
 
 /**
  * Takes decompressed bytes in order. `owned`: the memory is the taker's to keep or hand on; else it
@@ -7,7 +8,7 @@ import { createHash } from 'node:crypto';
 export type ContentSink = (piece: Buffer, owned: boolean) => void;
 
 /** Bytes on their way to be digested at most; decompressing waits for the digest beyond it. */
-const maxOutstanding = 8 * 1024 * 1024;
+const maxOutstanding = 4 * 1024 * 1024;
 
 /**
  * Digests content in this thread that another one produces: unpacking keeps one core busy, and the
@@ -17,7 +18,13 @@ export class ContentDigest {
   /** Shared with the sender: bytes sent and not digested yet. */
   readonly outstanding = new SharedArrayBuffer(4);
   readonly #count = new Int32Array(this.outstanding);
-  readonly #hash = createHash('sha512');
+  readonly #algorithm: DigestAlgorithm;
+  readonly #hash: Hash;
+
+  constructor(algorithm: DigestAlgorithm) {
+    this.#algorithm = algorithm;
+    this.#hash = createHash(algorithm);
+  }
 
   /** Takes the next piece, and gives its memory back at once. */
   update(piece: Uint8Array): void {
@@ -28,9 +35,9 @@ export class ContentDigest {
     Atomics.notify(this.#count, 0);
   }
 
-  /** SHA-512 of everything taken, hex. */
-  digest(): string {
-    return this.#hash.digest('hex');
+  /** The digest of everything taken. */
+  digest(): Digest {
+    return { algorithm: this.#algorithm, hex: this.#hash.digest('hex') };
   }
 }
 

@@ -6,20 +6,26 @@ import { RENAME, system } from '../system/binding.ts';
 import { newUuid } from '../system/uuid.ts';
 import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
+import { ociArchive } from './oci-archive.ts';
 import type { ExportOptions } from './output.ts';
 import { readStored } from './stored-blob.ts';
 
 const AT_FDCWD = -100;
 
-/** Writes a stored image to a file as an uncompressed ACI, as rkt does; see `Store.exportImage`. */
+/**
+ * Writes a stored image to a file: as an uncompressed ACI, as rkt does, or as an archive of an OCI
+ * layout; see `Store.exportImage`.
+ */
 export async function exportImage(
   layout: StoreLayout,
   record: ImageRecord,
   path: string,
   options: ExportOptions,
 ): Promise<void> {
-  await writeOutputFile(path, options, async (write) => {
-    await readStored(layout, record, write);
+  const what = record.oci === undefined ? 'ACI' : 'OCI archive';
+  await writeOutputFile(path, { ...options, what }, async (write) => {
+    if (record.oci === undefined) return readStored(layout, record, write);
+    for await (const piece of ociArchive(layout, record, record.oci)) write(piece);
   });
 }
 
@@ -29,7 +35,7 @@ export async function exportImage(
  */
 export async function writeOutputFile(
   path: string,
-  { overwrite }: ExportOptions,
+  { overwrite, what = 'ACI' }: ExportOptions & { readonly what?: string },
   produce: (write: (piece: Uint8Array) => void) => Promise<void>,
 ): Promise<void> {
   const directory = dirname(resolve(path));
@@ -50,7 +56,7 @@ export async function writeOutputFile(
   } catch (error) {
     rmSync(beside, { force: true });
     if (errnoOf(error) === 'EEXIST') {
-      throw new GantryError('usage', `output ACI file exists (try --overwrite): ${path}`);
+      throw new GantryError('usage', `output ${what} file exists (try --overwrite): ${path}`);
     }
     throw storeFailure(directory, 'write the image', error);
   }

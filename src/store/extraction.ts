@@ -2,13 +2,15 @@ import { lstatSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import type { Dependency } from '../image/image-manifest.ts';
-import type { ImageRecord } from '../image/image-record.ts';
+import type { ImageRecord, OciContent } from '../image/image-record.ts';
 import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
+import { unpackStoredLayers } from './oci-unpacking.ts';
 import type { OutputOptions } from './output.ts';
 import { type RenderStep, renderSteps } from './render-order.ts';
 import { Staging } from './staging.ts';
 import { unpackStored } from './stored-blob.ts';
+import { flattenLayers } from './tree-copy.ts';
 import { type Layer, mergeTrees } from './tree-merging.ts';
 
 /** Unpacks one image, `manifest` and `rootfs`, into a directory; see `Store.extractImage`. */
@@ -18,7 +20,10 @@ export async function extractImage(
   dir: string,
   options: OutputOptions,
 ): Promise<void> {
-  await writeOutputDirectory(dir, options, async (output) => {
+  await writeOutputDirectory(dir, options, async (output, scratch) => {
+    if (record.oci !== undefined) {
+      return flattened(layout, record, record.oci, join(output, 'rootfs'), scratch);
+    }
     const { manifest } = await unpackStored(layout, record, join(output, 'rootfs'));
     return manifest;
   });
@@ -33,12 +38,27 @@ export async function renderImage(
     readonly dependencies: (dependency: Dependency) => ImageRecord | undefined;
   },
 ): Promise<void> {
+  // An OCI image has no dependencies: a pod sees it as it is.
+  if (record.oci !== undefined) return extractImage(layout, record, dir, options);
   const steps = renderSteps(record, options.dependencies);
   await writeOutputDirectory(dir, options, async (output, scratch) => {
     const { layers, manifest } = await unpackSteps(layout, steps, scratch);
     mergeTrees(layers, join(output, 'rootfs'));
     return manifest;
   });
+}
+
+/** Writes the layers of an OCI image, checked, as one tree; answers its configuration in appc's terms. */
+async function flattened(
+  layout: StoreLayout,
+  record: ImageRecord,
+  oci: OciContent,
+  target: string,
+  scratch: string,
+): Promise<Uint8Array> {
+  const layers = await unpackStoredLayers(layout, record, oci, scratch);
+  flattenLayers(layers.map(({ tree }) => tree).reverse(), target, 'link');
+  return Buffer.from(`${JSON.stringify(record.manifest)}\n`);
 }
 
 /**

@@ -1,16 +1,17 @@
 import { readFileSync, statSync, utimesSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
-import type { ImageId } from '../image/digest.ts';
+import { type Digest, type ImageId, isImageId, sameDigest } from '../image/digest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
-import type { Reference } from '../image/reference.ts';
+import type { Reference, RegistryReference } from '../image/reference.ts';
+import { repositoryName } from '../image/repository.ts';
 import { makeDirectory, writeFileAtomically } from './durable.ts';
 import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
+import { namingsOf, newestFirst } from './naming.ts';
 import { namesIn } from './staging.ts';
 
 export const recordMode = 0o640;
-
-const recordName = /^(sha512-[0-9a-f]{128})\.json$/;
+const recordExtension = '.json';
 
 /**
  * The image records, one JSON file each, whose time of last change is when the image was last used.
@@ -27,14 +28,20 @@ export class ImageIndex {
   find(reference: Reference): ImageRecord | undefined {
     switch (reference.kind) {
       case 'name':
-        return this.#newest(reference.name, (record) => hasLabels(record, reference.labels));
+        return this.#named(reference.name, (record) => hasLabels(record, reference.labels));
+      case 'registry':
+        return this.#named(repositoryName(reference.repository), (record) =>
+          isMeant(record, reference),
+        );
       case 'id':
         return this.#byPrefix(reference.prefix);
       case 'url': {
         const url = reference.url.href;
         return this.#newest(url, (record) => record.source.url === url);
       }
+      // What a file or directory holds, it says itself.
       case 'path':
+      case 'layout':
         return undefined;
     }
   }
@@ -52,22 +59,24 @@ export class ImageIndex {
       const record = this.get(id);
       if (record !== undefined) records.push(record);
     }
-    return records.sort(byImport);
+    return records.sort((a, b) => newestFirst(b, a));
   }
 
   /** The ids of every record, damaged ones included. */
   ids(): ImageId[] {
-    return namesIn(this.#layout.images).flatMap((name) => recordName.exec(name)?.[1] ?? []);
+    return namesIn(this.#layout.images).flatMap((name) => {
+      const id = name.slice(0, -recordExtension.length);
+      return name.endsWith(recordExtension) && isImageId(id) ? [id] : [];
+    });
   }
 
   lastUsed(id: ImageId): Date {
     return statSync(this.#layout.record(id)).mtime;
   }
 
-  touch(id: ImageId): void {
-    const now = new Date();
+  touch(id: ImageId, at = new Date()): void {
     try {
-      utimesSync(this.#layout.record(id), now, now);
+      utimesSync(this.#layout.record(id), at, at);
     } catch (error) {
       // Removed by another process, or a store this user may only read: nothing depends on it.
       const errno = errnoOf(error) ?? '';
@@ -84,7 +93,11 @@ export class ImageIndex {
     }
   }
 
-  /** The newest import among the records that mention `word` and match. */
+  #named(name: string, matches: (record: ImageRecord) => boolean): ImageRecord | undefined {
+    return this.#newest(name, (record) => record.name === name && matches(record));
+  }
+
+  /** The newest import among the records that mention `word` and match under one of their names. */
   #newest(word: string, matches: (record: ImageRecord) => boolean): ImageRecord | undefined {
     const quoted = JSON.stringify(word);
     let newest: ImageRecord | undefined;
@@ -93,17 +106,17 @@ export class ImageIndex {
       const text = readIfThere(path);
       // Searching the text costs a tenth of parsing it, and most records are of other images.
       if (text === undefined || !(text.includes(quoted) || !text.endsWith('}\n'))) continue;
-      const record = parseRecord(text, path, id);
-      if (record.name !== word && record.source.url !== word) continue;
-      if (matches(record) && (newest === undefined || byImport(newest, record) <= 0)) {
-        newest = record;
+      for (const record of namingsOf(parseRecord(text, path, id))) {
+        if (matches(record) && (newest === undefined || newestFirst(record, newest) <= 0)) {
+          newest = record;
+        }
       }
     }
     return newest;
   }
 
   #byPrefix(prefix: string): ImageRecord | undefined {
-    const exact = recordName.test(`${prefix}.json`) ? this.get(prefix) : undefined;
+    const exact = isImageId(prefix) ? this.get(prefix) : undefined;
     if (exact !== undefined) return exact;
     const ids = this.ids().filter((id) => id.startsWith(prefix));
     const [id] = ids;
@@ -125,13 +138,17 @@ export function recordText(record: ImageRecord): string {
   return `${JSON.stringify(record)}\n`;
 }
 
-function byImport(a: ImageRecord, b: ImageRecord): number {
-  return a.importedAt < b.importedAt ? -1 : a.importedAt > b.importedAt ? 1 : 0;
-}
-
 function hasLabels(record: ImageRecord, wanted: ReadonlyMap<string, string>): boolean {
   for (const [name, value] of wanted) if (record.labels[name] !== value) return false;
   return true;
+}
+
+/** Whether a registry's image of the right repository is the one a reference means. */
+function isMeant({ labels, oci }: ImageRecord, { tag, digest }: RegistryReference): boolean {
+  if (oci === undefined || (tag !== undefined && labels['version'] !== tag)) return false;
+  const is = (found: Digest | undefined): boolean =>
+    digest === undefined || (found !== undefined && sameDigest(found, digest));
+  return is(oci.manifest.digest) || is(oci.index?.digest);
 }
 
 function readIfThere(path: string): string | undefined {

@@ -1,11 +1,12 @@
-import { createHash } from 'node:crypto';
-import { chmodSync, closeSync, openSync, renameSync, writeSync } from 'node:fs';
+import { chmodSync, existsSync, renameSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { GantryError } from '../error.ts';
-import { imageIdOf } from '../image/digest.ts';
+import type { GantryError } from '../error.ts';
+import { type Digest, imageIdOf } from '../image/digest.ts';
 import { type ImageManifest, parseImageManifest } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
+import { ArchiveIntake } from './archive-intake.ts';
+import type { UnpackedArchive } from './archive-unpacking.ts';
 import { makeDirectory, renameUnlessPresent, syncDirectory, writeSynced } from './durable.ts';
 import { storeFailure } from './failure.ts';
 import { recordMode, recordText } from './image-index.ts';
@@ -14,7 +15,8 @@ import { pinImages } from './locks.ts';
 import type { Attestation, Ingest, StagedImage } from './staged-image.ts';
 import { Staging } from './staging.ts';
 import { placeTree } from './tree-replacement.ts';
-import { pieceSize, UnpackThread } from './unpack-thread.ts';
+import { UnpackBudget } from './unpack-meter.ts';
+import { UnpackThread } from './unpack-thread.ts';
 
 type Blob = StagedImage['blob'];
 
@@ -30,105 +32,52 @@ export function beginIngest(layout: StoreLayout, limits: UnpackLimits): Ingest {
 class StagedIngest implements Ingest {
   readonly #layout: StoreLayout;
   readonly #staging: Staging;
-  readonly #blob: BlobFile;
-  readonly #unpacker: UnpackThread;
-  #piece: Uint8Array<ArrayBuffer>;
-  #filled = 0;
+  #thread: UnpackThread | undefined;
+  readonly #intake: ArchiveIntake<UnpackedArchive>;
 
   constructor(layout: StoreLayout, limits: UnpackLimits) {
     this.#layout = layout;
     this.#staging = Staging.open(layout.staging);
-    this.#blob = new BlobFile(this.#staging.path('blob'));
-    this.#unpacker = new UnpackThread(this.#staging.path('rootfs'), limits);
-    this.#piece = this.#unpacker.allocate();
+    const directory = this.#staging.path('rootfs');
+    const budget = new UnpackBudget().memory;
+    this.#intake = new ArchiveIntake(this.#staging.path('blob'), 'sha512', () => {
+      this.#thread = new UnpackThread();
+      return this.#thread.begin({ kind: 'image', directory, limits, budget }, 'sha512');
+    });
   }
 
   write(chunk: Uint8Array): void | Promise<void> {
-    let at = 0;
-    const waits: Promise<void>[] = [];
-    while (at < chunk.length) {
-      const taken = Math.min(pieceSize - this.#filled, chunk.length - at);
-      this.#piece.set(chunk.subarray(at, at + taken), this.#filled);
-      this.#filled += taken;
-      at += taken;
-      if (this.#filled === pieceSize) {
-        const wait = this.#passOn();
-        if (wait !== undefined) waits.push(wait);
-      }
+    try {
+      return this.#intake.write(chunk)?.catch((error) => {
+        throw this.#failure(error);
+      });
+    } catch (error) {
+      throw this.#failure(error);
     }
-    if (waits.length > 0) return this.#translated(Promise.all(waits).then(() => {}));
   }
 
   async finish(): Promise<StagedImage> {
     try {
-      if (this.#filled > 0) await this.#passOn();
-      const blob = this.#blob.finish();
-      const unpacked = await this.#unpacker.finish();
+      const { blob, unpacked } = await this.#intake.finish();
       const manifest = parseImageManifest(unpacked.manifest);
-      await this.#unpacker.stop();
-      const { size, deviceNodes } = unpacked;
-      const facts = { id: imageIdOf(unpacked.sha512), manifest, blob, size, deviceNodes };
+      await this.#thread?.stop();
+      const { size, deviceNodes, content } = unpacked;
+      const facts = { id: imageIdOf(content.hex), manifest, blob, size, deviceNodes };
       return new StagedImageTree(this.#layout, this.#staging, facts);
     } catch (error) {
       await this.abort();
-      throw storeFailure(this.#layout.dir, 'store the image', error);
+      throw this.#failure(error);
     }
   }
 
   async abort(): Promise<void> {
-    this.#blob.close();
-    await this.#unpacker.stop();
+    this.#intake.close();
+    await this.#thread?.stop();
     this.#staging.discard();
   }
 
-  /** One piece to the blob, its digest, and the unpacking thread. */
-  #passOn(): Promise<void> | undefined {
-    const piece = this.#piece.subarray(0, this.#filled);
-    this.#filled = 0;
-    try {
-      this.#blob.write(piece);
-      const wait = this.#unpacker.give(piece);
-      this.#piece = this.#unpacker.allocate();
-      return wait;
-    } catch (error) {
-      throw storeFailure(this.#layout.dir, 'store the image', error);
-    }
-  }
-
-  async #translated(work: Promise<void>): Promise<void> {
-    try {
-      await work;
-    } catch (error) {
-      throw storeFailure(this.#layout.dir, 'store the image', error);
-    }
-  }
-}
-
-/** The image as fetched: written and digested from the very same bytes. */
-class BlobFile {
-  readonly #hash = createHash('sha512');
-  #fd: number | undefined;
-  #size = 0;
-
-  constructor(path: string) {
-    this.#fd = openSync(path, 'wx', 0o600);
-  }
-
-  write(piece: Uint8Array): void {
-    if (this.#fd === undefined) throw new GantryError('internal', 'the image was given up already');
-    for (let at = 0; at < piece.length; ) at += writeSync(this.#fd, piece, at);
-    this.#hash.update(piece);
-    this.#size += piece.length;
-  }
-
-  finish(): Blob {
-    this.close();
-    return { algorithm: 'sha512', hex: this.#hash.digest('hex'), size: this.#size };
-  }
-
-  close(): void {
-    if (this.#fd !== undefined) closeSync(this.#fd);
-    this.#fd = undefined;
+  #failure(error: unknown): GantryError {
+    return storeFailure(this.#layout.dir, 'store the image', error);
   }
 }
 
@@ -166,9 +115,11 @@ class StagedImageTree implements StagedImage {
     try {
       // What needs space is written before anything can be seen: then a full disk leaves nothing.
       writeSynced(this.#staging.path('record'), recordText(record), recordMode);
+      const { signature } = attestation;
+      if (signature !== undefined) writeSynced(this.#staging.path('signature'), signature, 0o440);
       // Nobody may remove the tree or blob found present before the record names them.
       using _pin = pinImages(this.#layout);
-      this.#moveIntoPlace();
+      this.#moveIntoPlace(record);
     } catch (error) {
       throw storeFailure(this.#layout.dir, 'store the image', error);
     } finally {
@@ -182,7 +133,7 @@ class StagedImageTree implements StagedImage {
   }
 
   /** Tree and blob first, the record last: what a crash leaves without a record is collected. */
-  #moveIntoPlace(): void {
+  #moveIntoPlace({ provenance }: ImageRecord): void {
     const blob = this.#layout.blob(this.blob);
     makeDirectory(this.#layout.images);
     makeDirectory(this.#layout.layers);
@@ -190,6 +141,9 @@ class StagedImageTree implements StagedImage {
     placeTree(this.#layout, this.id, this.#staging.path('rootfs'));
     chmodSync(this.blobPath, 0o440);
     renameUnlessPresent(this.blobPath, blob);
+    if (provenance.kind !== 'unverified' && provenance.signatureBlob !== undefined) {
+      placeSignature(this.#layout, this.#staging.path('signature'), provenance.signatureBlob);
+    }
     syncDirectory(this.#layout.layers);
     syncDirectory(dirname(blob));
     renameSync(this.#staging.path('record'), this.#layout.record(this.id));
@@ -213,4 +167,13 @@ class StagedImageTree implements StagedImage {
       provenance,
     };
   }
+}
+
+/** A verdict of before names a signature that is kept already, and none comes with it. */
+function placeSignature(layout: StoreLayout, staged: string, digest: Digest): void {
+  if (!existsSync(staged)) return;
+  const place = layout.blob(digest);
+  makeDirectory(dirname(place));
+  renameUnlessPresent(staged, place);
+  syncDirectory(dirname(place));
 }

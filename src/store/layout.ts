@@ -27,8 +27,8 @@ export class StoreLayout {
     return join(this.layers, id);
   }
 
-  /** Says which images a rendered tree was made of; lies beside the tree. */
-  renderingNote(id: string): string {
+  /** What lies beside the tree `id`: of a rendering, which images it was made of; of a layer, see `LayerNote`. */
+  note(id: string): string {
     return join(this.layers, `${id}.json`);
   }
 

@@ -2,8 +2,9 @@ import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
-import { checkSymlinkTarget } from './entry-name.ts';
+import { checkSymlinkTarget, checkSymlinkText } from './entry-name.ts';
 import { reasonOf } from './failure.ts';
+import { isOverlayXattr, isWhiteout } from './overlay-marks.ts';
 import type { TarMember } from './tar-encoding.ts';
 
 /** One thing in the directory that becomes a root file system, as an archive has it. */
@@ -12,6 +13,34 @@ export interface SourceEntry extends TarMember {
   readonly path: string;
 }
 
+/** In what the archives of images and those of layers differ for who writes them. */
+export interface PackingDialect {
+  /** What a member is called; `inside` is its path below the packed directory, '' that itself. */
+  nameOf(inside: string): string;
+  /** Why nothing may be called so in this kind of archive; undefined where it may. */
+  faultOf(fileName: string): string | undefined;
+  /** Throws for a symbolic link that unpacking would refuse. */
+  checkSymlink(path: string, inside: string, target: string): void;
+}
+
+/** An App Container Image: everything lies below `rootfs` (appc spec/aci.md, Image Archives). */
+export const imagePacking: PackingDialect = {
+  nameOf: (inside) => (inside === '' ? 'rootfs' : `rootfs/${inside}`),
+  faultOf: () => undefined,
+  checkSymlink: checkSymlinkTarget,
+};
+
+/**
+ * An OCI layer: names are relative to the root, and those that begin with `.wh.` would take something
+ * away (image-spec layer.md, "Whiteouts").
+ */
+export const layerPacking: PackingDialect = {
+  nameOf: (inside) => (inside === '' ? '.' : inside),
+  faultOf: (fileName) =>
+    fileName.startsWith('.wh.') ? 'is called like a whiteout of image layers' : undefined,
+  checkSymlink: (path, _inside, target) => checkSymlinkText(path, target),
+};
+
 const billion = 1_000_000_000n;
 
 /**
@@ -19,66 +48,76 @@ const billion = 1_000_000_000n;
  * further names come as hard links to its first.
  * Throws `usage` for what an image cannot hold, or what unpacking would refuse.
  */
-export function* walkSource(rootfs: string): Iterable<SourceEntry> {
-  const firstNames = new Map<string, string>();
-  yield* walk(rootfs, 'rootfs', '', firstNames);
+export function* walkSource(rootfs: string, dialect: PackingDialect): Iterable<SourceEntry> {
+  yield* new SourceWalk(dialect).walk(rootfs, '');
 }
 
-function* walk(
-  path: string,
-  name: string,
-  inside: string,
-  firstNames: Map<string, string>,
-): Iterable<SourceEntry> {
-  const stat = statOf(path);
-  if (inside === '' && !stat.isDirectory()) throw unpackable(path, 'is no directory');
-  yield entryOf(path, name, inside, stat, firstNames);
-  if (!stat.isDirectory()) return;
-  for (const child of readdirSync(path).sort()) {
-    const below = inside === '' ? child : `${inside}/${child}`;
-    yield* walk(join(path, child), `${name}/${child}`, below, firstNames);
-  }
-}
+class SourceWalk {
+  readonly #dialect: PackingDialect;
+  /** Of files with several names, the one each came under before. */
+  readonly #firstNames = new Map<string, string>();
 
-function entryOf(
-  path: string,
-  name: string,
-  inside: string,
-  stat: BigIntStats,
-  firstNames: Map<string, string>,
-): SourceEntry {
-  const entry = {
-    path,
-    name: stat.isDirectory() ? `${name}/` : name,
-    linkName: '',
-    mode: Number(stat.mode & 0o7777n),
-    uid: Number(stat.uid),
-    gid: Number(stat.gid),
-    size: 0,
-    ...timeOf(stat),
-    deviceMajor: 0,
-    deviceMinor: 0,
-    xattrs: new Map<string, Buffer>(),
-  };
-  const first = stat.isDirectory() ? undefined : firstName(name, stat, firstNames);
-  if (first !== undefined) return { ...entry, typeflag: '1', linkName: first };
-  entry.xattrs = xattrsOf(path);
-  if (stat.isFile()) return { ...entry, typeflag: '0', size: Number(stat.size) };
-  if (stat.isDirectory()) return { ...entry, typeflag: '5' };
-  if (stat.isFIFO()) return { ...entry, typeflag: '6' };
-  if (stat.isSymbolicLink()) {
-    const linkName = readlinkSync(path);
-    checkSymlinkTarget(path, inside, linkName);
-    return { ...entry, typeflag: '2', linkName };
+  constructor(dialect: PackingDialect) {
+    this.#dialect = dialect;
   }
-  return deviceOf(entry, stat);
+
+  *walk(path: string, inside: string): Iterable<SourceEntry> {
+    const stat = statOf(path);
+    if (inside === '' && !stat.isDirectory()) throw unpackable(path, 'is no directory');
+    yield this.#entryOf(path, inside, stat);
+    if (!stat.isDirectory()) return;
+    for (const child of readdirSync(path).sort()) {
+      const fault = this.#dialect.faultOf(child);
+      if (fault !== undefined) throw unpackable(join(path, child), fault);
+      yield* this.walk(join(path, child), inside === '' ? child : `${inside}/${child}`);
+    }
+  }
+
+  #entryOf(path: string, inside: string, stat: BigIntStats): SourceEntry {
+    const name = this.#dialect.nameOf(inside);
+    const entry = {
+      path,
+      name: stat.isDirectory() ? `${name}/` : name,
+      linkName: '',
+      mode: Number(stat.mode & 0o7777n),
+      uid: Number(stat.uid),
+      gid: Number(stat.gid),
+      size: 0,
+      ...timeOf(stat),
+      deviceMajor: 0,
+      deviceMinor: 0,
+      xattrs: new Map<string, Buffer>(),
+    };
+    const first = stat.isDirectory() ? undefined : this.#firstName(name, stat);
+    if (first !== undefined) return { ...entry, typeflag: '1', linkName: first };
+    entry.xattrs = xattrsOf(path);
+    if (stat.isFile()) return { ...entry, typeflag: '0', size: Number(stat.size) };
+    if (stat.isDirectory()) return { ...entry, typeflag: '5' };
+    if (stat.isFIFO()) return { ...entry, typeflag: '6' };
+    if (stat.isSymbolicLink()) {
+      const linkName = readlinkSync(path);
+      this.#dialect.checkSymlink(path, inside, linkName);
+      return { ...entry, typeflag: '2', linkName };
+    }
+    return deviceOf(entry, stat);
+  }
+
+  /** The name a file with several names came under before, if it did. */
+  #firstName(name: string, stat: BigIntStats): string | undefined {
+    // Unpacking refuses hard links to symbolic links; a second symbolic link says the same.
+    if (stat.nlink < 2n || stat.isSymbolicLink()) return undefined;
+    const inode = `${stat.dev}:${stat.ino}`;
+    const first = this.#firstNames.get(inode);
+    if (first === undefined) this.#firstNames.set(inode, name);
+    return first;
+  }
 }
 
 function deviceOf(entry: Omit<SourceEntry, 'typeflag'>, stat: BigIntStats): SourceEntry {
   if (!stat.isCharacterDevice() && !stat.isBlockDevice()) {
     throw unpackable(entry.path, 'is a socket, which an image cannot hold');
   }
-  if (stat.isCharacterDevice() && stat.rdev === 0n) {
+  if (isWhiteout(stat)) {
     throw unpackable(entry.path, 'is an overlayfs whiteout (character device 0/0)');
   }
   // The kernel's huge encoding of dev_t, makedev(3).
@@ -87,20 +126,6 @@ function deviceOf(entry: Omit<SourceEntry, 'typeflag'>, stat: BigIntStats): Sour
   const deviceMinor = Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn));
   const typeflag = stat.isCharacterDevice() ? '3' : '4';
   return { ...entry, typeflag, deviceMajor, deviceMinor };
-}
-
-/** The name a file with several names came under before, if it did. */
-function firstName(
-  name: string,
-  stat: BigIntStats,
-  firstNames: Map<string, string>,
-): string | undefined {
-  // Unpacking refuses hard links to symbolic links; a second symbolic link says the same.
-  if (stat.nlink < 2n || stat.isSymbolicLink()) return undefined;
-  const inode = `${stat.dev}:${stat.ino}`;
-  const first = firstNames.get(inode);
-  if (first === undefined) firstNames.set(inode, name);
-  return first;
 }
 
 function timeOf(stat: BigIntStats): { seconds: number; nanoseconds: number } {
@@ -116,7 +141,7 @@ function xattrsOf(path: string): Map<string, Buffer> {
   for (const name of system.listXattr(path).sort()) {
     // Labels are this host's policy, not the image's content.
     if (name === 'security.selinux') continue;
-    if (/^(trusted|user)\.overlay(\.|$)/.test(name)) {
+    if (isOverlayXattr(name)) {
       throw unpackable(path, `has the attribute ${name}, which is overlayfs's own`);
     }
     const value = system.getXattr(path, name);

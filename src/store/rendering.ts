@@ -39,7 +39,7 @@ export async function renderedLayer(
     using _lock = await lockExclusively(layout, id);
     if (!existsSync(tree)) render(layout, steps, id);
   }
-  markUsed(layout.renderingNote(id));
+  markUsed(layout.note(id));
   return tree;
 }
 
@@ -66,7 +66,7 @@ function render(layout: StoreLayout, steps: readonly RenderStep[], id: string): 
     staging.sync();
     const note: RenderingNote = { version: 1, images: steps.map(({ record }) => record.id) };
     // The note first: a tree is never there without it, and a note alone is collected.
-    writeFileAtomically(layout.renderingNote(id), `${JSON.stringify(note)}\n`, 0o640);
+    writeFileAtomically(layout.note(id), `${JSON.stringify(note)}\n`, 0o640);
     renameUnlessPresent(staging.path('rootfs'), layout.layer(id));
     syncDirectory(layout.layers);
   } catch (error) {

@@ -7,6 +7,8 @@ import type { Provenance } from '../image/provenance.ts';
 export interface Attestation {
   readonly source: ImageSource;
   readonly provenance: Provenance;
+  /** What `provenance.signatureBlob` names: kept for checking it again. */
+  readonly signature?: Uint8Array | undefined;
 }
 
 /** An image being received: its bytes go in as they come, in order. */

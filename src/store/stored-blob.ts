@@ -1,15 +1,15 @@
 import { createHash, type Hash } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { openSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { imageIdOf } from '../image/digest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
 import { type UnpackedArchive, unpackArchive } from './archive-unpacking.ts';
+import { piecesOf } from './blob-reading.ts';
 import { decompress } from './compression.ts';
 import { messageOf } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
-
-const readSize = 256 * 1024;
+import { UnpackBudget, UnpackMeter } from './unpack-meter.ts';
 
 /** An image in the store was within bounds when it came. */
 const noLimits: UnpackLimits = {
@@ -17,6 +17,11 @@ const noLimits: UnpackLimits = {
   maxEntries: Number.MAX_SAFE_INTEGER,
   maxCompressionRatio: Number.MAX_SAFE_INTEGER,
 };
+
+/** Counts without bounds. */
+export function unboundedMeter(): UnpackMeter {
+  return new UnpackMeter(noLimits, new UnpackBudget());
+}
 
 /**
  * Unpacks a stored image into the new directory `directory`, checking the blob's digest and the
@@ -28,7 +33,7 @@ export async function unpackStored(
   directory: string,
 ): Promise<UnpackedArchive> {
   return checked(layout, record, (source, content) =>
-    unpackArchive(source, directory, noLimits, (piece) => content.update(piece)),
+    unpackArchive(source, directory, unboundedMeter(), (piece) => content.update(piece)),
   );
 }
 
@@ -59,7 +64,7 @@ async function checked<T>(
   const content = createHash('sha512');
   try {
     const result = await read(
-      piecesOf(path, (piece) => blob.update(piece)),
+      seenPieces(path, (piece) => blob.update(piece)),
       content,
     );
     if (blob.digest('hex') !== record.blob.hex) throw altered(record, path, 'its digest differs');
@@ -78,18 +83,10 @@ async function checked<T>(
   }
 }
 
-async function* piecesOf(path: string, seen: (piece: Buffer) => void): AsyncIterable<Buffer> {
-  const fd = openSync(path, 'r');
-  try {
-    for (;;) {
-      const buffer = Buffer.allocUnsafeSlow(readSize);
-      const piece = buffer.subarray(0, readSync(fd, buffer));
-      if (piece.length === 0) return;
-      seen(piece);
-      yield piece;
-    }
-  } finally {
-    closeSync(fd);
+async function* seenPieces(path: string, seen: (piece: Buffer) => void): AsyncIterable<Buffer> {
+  for await (const piece of piecesOf(openSync(path, 'r'))) {
+    seen(piece);
+    yield piece;
   }
 }
 

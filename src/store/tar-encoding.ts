@@ -17,6 +17,25 @@ export interface TarMember {
   readonly xattrs: ReadonlyMap<string, Uint8Array>;
 }
 
+/** A file, or with a name that ends in a slash a directory, of root's and of the epoch: nothing of this moment. */
+export function plainMember(name: string, size = 0): TarMember {
+  const isDirectory = name.endsWith('/');
+  return {
+    typeflag: isDirectory ? '5' : '0',
+    name,
+    linkName: '',
+    mode: isDirectory ? 0o755 : 0o644,
+    uid: 0,
+    gid: 0,
+    size,
+    seconds: 0,
+    nanoseconds: 0,
+    deviceMajor: 0,
+    deviceMinor: 0,
+    xattrs: new Map(),
+  };
+}
+
 /** Two blocks of zeros end an archive. */
 export const endOfArchive: Buffer = Buffer.alloc(2 * BLOCK);
 
@@ -33,7 +52,7 @@ export function encodeMember(member: TarMember): Buffer {
   const header = encodeHeader(member, member.typeflag);
   if (records.length === 0) return header;
   const body = Buffer.concat(records.map(([key, value]) => encodePaxRecord(key, value)));
-  const extension = encodeHeader({ ...extensionHeader, size: body.length }, 'x');
+  const extension = encodeHeader(plainMember('PaxHeaders/member', body.length), 'x');
   return Buffer.concat([extension, body, paddingAfter(body.length), header]);
 }
 
@@ -41,19 +60,6 @@ export function encodeMember(member: TarMember): Buffer {
 export function paddingAfter(size: number): Buffer {
   return endOfArchive.subarray(0, (BLOCK - (size % BLOCK)) % BLOCK);
 }
-
-const extensionHeader: Omit<TarMember, 'typeflag' | 'size'> = {
-  name: 'PaxHeaders/member',
-  linkName: '',
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  seconds: 0,
-  nanoseconds: 0,
-  deviceMajor: 0,
-  deviceMinor: 0,
-  xattrs: new Map(),
-};
 
 function paxRecords(member: TarMember): [key: string, value: string | Uint8Array][] {
   const { name, linkName, uid, gid, size, seconds, nanoseconds } = member;

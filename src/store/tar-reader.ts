@@ -98,9 +98,37 @@ export class TarReader {
 
   /** Says that the archive is over. Throws `invalid-archive` when it is not. */
   end(): void {
-    if (this.#state !== 'ended' || this.#locals !== undefined || this.#longName !== undefined) {
-      throw invalid('it is truncated: there is no end-of-archive mark');
-    }
+    if (this.#state === 'ended' && !this.#isExtended) return;
+    throw invalid('it is truncated: there is no end-of-archive mark');
+  }
+
+  /**
+   * Says that the archive is over, mark or no mark: Go's reader, by which layers are judged, takes the
+   * end of the bytes for it wherever a header might be. Throws `invalid-archive` anywhere else.
+   */
+  endUnmarked(): void {
+    const between = this.#state === 'header' && this.#filled === 0;
+    if (between && !this.#isExtended) return;
+    this.end();
+  }
+
+  /** Bytes of a member's content that come next, for who knows where they are and need not read them. */
+  get contentAhead(): number {
+    return this.#state === 'content' ? this.#missing : 0;
+  }
+
+  /** Says that all the content ahead was passed over; the sink is told of the member's end alone. */
+  skipContent(): void {
+    if (this.#state !== 'content') return;
+    this.#offset += this.#missing;
+    this.#missing = 0;
+    this.#sink.entryEnd();
+    this.#afterBody();
+  }
+
+  /** An extended header came, and the member it is for did not. */
+  get #isExtended(): boolean {
+    return [this.#locals, this.#longName, this.#longLinkName].some((part) => part !== undefined);
   }
 
   #step(piece: Buffer, at: number): number {

@@ -87,7 +87,9 @@ class Comparison {
       if (known !== undefined) return `/${path} is no longer linked to its other names`;
       this.#links.set(wanted.ino, found.ino);
     }
-    if (!wanted.isFile()) return undefined;
+    // Trees made of each other share their files.
+    const isSame = wanted.ino === found.ino && wanted.dev === found.dev;
+    if (!wanted.isFile() || isSame) return undefined;
     if (wanted.size !== found.size || !this.#sameBytes(path)) return `/${path} has other content`;
     return undefined;
   }

@@ -16,12 +16,13 @@ const MARK = '.replaced-';
 /**
  * Puts a freshly unpacked tree in its place. A tree that is there already stays if it is the same;
  * one that somebody changed gives way, and so does what was rendered from it, or an image would go on
- * running changed however often it is fetched and verified. The caller holds the images' lock.
+ * running changed however often it is fetched and verified. `id` is the image's, or the name of a
+ * layer's tree; the answer says whether something gave way. The caller holds the images' lock.
  */
-export function placeTree(layout: StoreLayout, id: ImageId, fresh: string): void {
+export function placeTree(layout: StoreLayout, id: ImageId | string, fresh: string): boolean {
   const tree = layout.layer(id);
-  if (renameUnlessPresent(fresh, tree)) return;
-  if (differenceBetween(fresh, tree) === undefined) return;
+  if (renameUnlessPresent(fresh, tree)) return false;
+  if (differenceBetween(fresh, tree) === undefined) return false;
   system.renameAt(AT_FDCWD, fresh, AT_FDCWD, tree, RENAME.exchange);
   setAside(layout, id, fresh);
   for (const name of namesIn(layout.layers)) {
@@ -29,8 +30,9 @@ export function placeTree(layout: StoreLayout, id: ImageId, fresh: string): void
     const top = images.at(-1);
     if (top === undefined || !images.includes(id)) continue;
     setAside(layout, top, layout.layer(name));
-    rmSync(layout.renderingNote(name), { force: true });
+    rmSync(layout.note(name), { force: true });
   }
+  return true;
 }
 
 /** The image whose pods may still have a replaced tree mounted; undefined for any other tree. */
@@ -47,7 +49,7 @@ function setAside(layout: StoreLayout, id: ImageId, tree: string): void {
 function imagesOf(layout: StoreLayout, rendered: string): readonly ImageId[] {
   if (rendered.endsWith('.json')) return [];
   try {
-    const text = readFileSync(layout.renderingNote(rendered), 'utf8');
+    const text = readFileSync(layout.note(rendered), 'utf8');
     return (JSON.parse(text) as RenderingNote).images;
   } catch {
     // A tree without a readable note is rendered again when it is wanted.

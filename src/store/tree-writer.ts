@@ -1,15 +1,18 @@
-import { closeSync, constants, lstatSync, openSync, type Stats, writeSync } from 'node:fs';
+import { closeSync, constants, lstatSync, openSync, rmSync, type Stats, writeSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { O_DIRECTORY, system } from '../system/binding.ts';
 import { DirectoryHandles, obstacleOf, openDirectory } from './directory-handles.ts';
-import { checkSymlinkTarget, placeOf, refusedEntry } from './entry-name.ts';
+import {
+  type ArchiveDialect,
+  checkSymlinkTarget,
+  checkSymlinkText,
+  refusedEntry,
+} from './entry-name.ts';
+import { isOverlayXattr, makeOpaque } from './overlay-marks.ts';
 import type { TarEntry } from './tar-reader.ts';
 
 const { S_IFCHR, S_IFBLK, S_IFIFO } = constants;
 const DEVICE_UNIT = 2 ** 32; // system.mknodAt takes major * 2^32 + minor
-
-/** Overlayfs reads these as its own bookkeeping (Documentation/filesystems/overlayfs, "xattrs"). */
-const overlayXattr = /^(trusted|user)\.overlay(\.|$)/;
 
 /** What a directory gets at the very end, when nothing is written into it any more. */
 interface DirectoryFate {
@@ -31,17 +34,24 @@ const unmentioned: DirectoryFate = { uid: 0, gid: 0, mode: 0o755, seconds: 0, na
 export class TreeWriter {
   /** Paths of device nodes written, in order. */
   readonly deviceNodes: string[] = [];
-  /** How many directories were made that the archive does not mention itself. */
-  unmentioned = 0;
+  readonly #dialect: ArchiveDialect;
+  readonly #made: (count: number) => void;
   readonly #root: number;
   readonly #handles: DirectoryHandles;
   readonly #fates = new Map<string, DirectoryFate>();
   /** The file whose content comes in several pieces, and how many bytes are still to come. */
   #open: { fd: number; entry: TarEntry; path: string } | undefined;
   #waiting: { entry: TarEntry; path: string } | undefined;
+  /** A directory gave way, so that some of the fates may be of what is not there any more. */
+  #hasStaleFates = false;
 
-  /** `directory`: exists, empty, and nobody else can write to it. */
-  constructor(directory: string) {
+  /**
+   * `directory`: exists, empty, and nobody else can write to it. `made` is told of directories that
+   * the archive does not mention itself: one name of 4 kB may ask for two thousand.
+   */
+  constructor(directory: string, dialect: ArchiveDialect, made: (count: number) => void) {
+    this.#dialect = dialect;
+    this.#made = made;
     this.#root = openSync(directory, constants.O_RDONLY | O_DIRECTORY);
     this.#handles = new DirectoryHandles(this.#root);
     this.#fates.set('', unmentioned);
@@ -89,9 +99,42 @@ export class TreeWriter {
     this.#guarded(file.entry, () => this.#setXattrs(file.entry, file.path));
   }
 
+  /**
+   * Makes a directory opaque: what lower layers have in it does not show (overlayfs.rst, "whiteouts
+   * and opaque directories"). One that is not there is made.
+   */
+  hideBelow(path: string, entryName: string): void {
+    this.#guardedName(entryName, () => {
+      if (!this.#isReplaced(path)) makeOpaque(handlePath(this.#directoryAt(path), '.'));
+    });
+  }
+
+  /**
+   * Hides what lower layers have at `path`. Where this tree has a directory there, only what is in it
+   * shows, and the answer is true; where it has anything else, that shows anyway.
+   */
+  hide(path: string, entryName: string): boolean {
+    return this.#guardedName(entryName, () => {
+      if (this.#isReplaced(split(path)[0])) return false;
+      const [parent, name] = this.#parentOf(path);
+      const found = lstatSync(handlePath(parent, name), { throwIfNoEntry: false });
+      if (found === undefined) this.#whiteout(parent, name);
+      if (found?.isDirectory() !== true) return false;
+      makeOpaque(handlePath(parent, name));
+      return true;
+    });
+  }
+
+  /** The directories the archive does not mention itself, the root included, in no order. */
+  unmentioned(): string[] {
+    this.#dropStaleFates();
+    return [...this.#fates].flatMap(([path, fate]) => (fate === unmentioned ? [path] : []));
+  }
+
   /** Gives directories their owners, modes and times, the deepest first. */
   finish(): void {
     this.#handles.close();
+    this.#dropStaleFates();
     const paths = [...this.#fates.keys()].sort((a, b) => b.length - a.length);
     for (const path of paths) {
       const fate = this.#fates.get(path) ?? unmentioned;
@@ -127,7 +170,8 @@ export class TreeWriter {
         this.#hardLink(entry, parent, name);
         break;
       case 'symlink':
-        checkSymlinkTarget(entry.name, path, entry.linkName);
+        if (this.#dialect.lenient) checkSymlinkText(entry.name, entry.linkName);
+        else checkSymlinkTarget(entry.name, path, entry.linkName);
         system.symlinkAt(entry.linkName, parent, name);
         settleNode(entry, parent, name);
         break;
@@ -174,20 +218,47 @@ export class TreeWriter {
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw error;
       if (this.#stat(parent, name).isDirectory()) {
-        throw refusedEntry(entry.name, 'a directory of this name came before');
+        if (!this.#dialect.lenient) {
+          throw refusedEntry(entry.name, 'a directory of this name came before');
+        }
+        this.#removeDirectory(path);
+        create(...this.#parentOf(path));
+        return;
       }
       system.unlinkAt(parent, name, 0);
       create(parent, name);
     }
   }
 
-  #hardLink(entry: TarEntry, parent: number, name: string): void {
-    const place = placeOf(entry.linkName);
-    if (place.kind !== 'rootfs' || place.path === '') {
-      throw refusedEntry(entry.name, `a hard link to ${JSON.stringify(entry.linkName)}`);
+  /** A directory and all that came in it gives way. */
+  #removeDirectory(path: string): void {
+    // Handles on directories that are gone would still take entries.
+    this.#handles.close();
+    const [parent, name] = this.#parentOf(path);
+    rmSync(handlePath(parent, name), { recursive: true });
+    // Looking through them each time, an archive that names a directory and a file by turns takes hours. A
+    // directory that comes again gets a fate of its own.
+    this.#hasStaleFates = true;
+  }
+
+  #dropStaleFates(): void {
+    if (!this.#hasStaleFates) return;
+    this.#hasStaleFates = false;
+    for (const path of this.#fates.keys()) {
+      try {
+        closeSync(openDirectory(this.#root, path));
+      } catch (error) {
+        if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
+        this.#fates.delete(path);
+      }
     }
+  }
+
+  #hardLink(entry: TarEntry, parent: number, name: string): void {
+    const path = this.#dialect.targetOf(entry.linkName);
     const target = JSON.stringify(entry.linkName);
-    const [directory, base] = split(place.path);
+    if (path === undefined) throw refusedEntry(entry.name, `a hard link to ${target}`);
+    const [directory, base] = split(path);
     let from: number;
     try {
       from = openDirectory(this.#root, directory);
@@ -196,7 +267,7 @@ export class TreeWriter {
     }
     try {
       const stat = this.#stat(from, base);
-      if (stat.isSymbolicLink()) {
+      if (stat.isSymbolicLink() && !this.#dialect.lenient) {
         throw refusedEntry(entry.name, `a hard link to the symbolic link ${target}`);
       }
       if (stat.isDirectory())
@@ -230,6 +301,22 @@ export class TreeWriter {
     system.setTimesAt(parent, name, entry.modified.seconds, entry.modified.nanoseconds);
   }
 
+  /**
+   * Whether this tree has something else where lower layers may have this directory: then nothing of it
+   * shows, and there is nothing to hide. umoci writes whiteouts below the link that a directory became.
+   */
+  #isReplaced(directory: string): boolean {
+    try {
+      this.#handles.get(directory);
+      return false;
+    } catch (error) {
+      const errno = errnoOf(error);
+      if (errno === 'ENOENT') return false;
+      if (errno === 'ELOOP' || errno === 'ENOTDIR') return true;
+      throw error;
+    }
+  }
+
   /** The directory a path lies in, made when the archive did not mention it, and its last name. */
   #parentOf(path: string): [handle: number, name: string] {
     const [directory, name] = split(path);
@@ -241,8 +328,20 @@ export class TreeWriter {
     const [parent, last] = this.#parentOf(directory);
     system.mkdirAt(parent, last, 0o700);
     this.#fates.set(directory, unmentioned);
-    this.unmentioned += 1;
+    this.#made(1);
     return [this.#handles.get(directory), name];
+  }
+
+  /** A handle on the directory itself, made when the archive did not mention it. */
+  #directoryAt(path: string): number {
+    const [handle] = this.#parentOf(path === '' ? '.' : `${path}/.`);
+    return handle;
+  }
+
+  #whiteout(parent: number, name: string): void {
+    system.mknodAt(parent, name, S_IFCHR, 0);
+    system.setTimesAt(parent, name, 0, 0);
+    this.#made(1);
   }
 
   #stat(parent: number, name: string): Stats {
@@ -264,14 +363,18 @@ export class TreeWriter {
   }
 
   #guarded(entry: TarEntry, write: () => void): void {
+    this.#guardedName(entry.name, write);
+  }
+
+  #guardedName<T>(entryName: string, write: () => T): T {
     try {
-      write();
+      return write();
     } catch (error) {
       if (error instanceof GantryError) throw error;
       const obstacle = obstacleOf(error);
-      if (obstacle !== undefined) throw refusedEntry(entry.name, obstacle, error);
+      if (obstacle !== undefined) throw refusedEntry(entryName, obstacle, error);
       if (errnoOf(error) === 'ENAMETOOLONG') {
-        throw refusedEntry(entry.name, 'its name is too long', error);
+        throw refusedEntry(entryName, 'its name is too long', error);
       }
       throw error;
     }
@@ -280,7 +383,7 @@ export class TreeWriter {
 
 function checkXattrs(entry: TarEntry): void {
   for (const name of entry.xattrs.keys()) {
-    if (overlayXattr.test(name)) {
+    if (isOverlayXattr(name)) {
       throw refusedEntry(entry.name, `its attribute ${name} would change what overlayfs shows`);
     }
     if (name === '' || name.includes('\0')) {

@@ -1,9 +1,10 @@
 import { Worker } from 'node:worker_threads';
 import { type ErrorCode, GantryError } from '../error.ts';
-import type { UnpackLimits } from '../image/unpack-limits.ts';
+import type { Digest, DigestAlgorithm } from '../image/digest.ts';
 import type { UnpackedArchive } from './archive-unpacking.ts';
 import { ContentDigest } from './content-digest.ts';
-import type { FromUnpacker, UnpackOrder } from './unpack-messages.ts';
+import type { UnpackedLayer } from './layer-unpacking.ts';
+import type { FromUnpacker, ToUnpacker, UnpackOrder } from './unpack-messages.ts';
 
 /** Network chunks are joined to pieces of this size: one write, digest and message for each. */
 export const pieceSize = 256 * 1024;
@@ -17,59 +18,103 @@ const window = 16;
  */
 const stallMilliseconds = 120_000;
 
-/** What an archive unpacked to, with the SHA-512 of its uncompressed bytes, hex: the image ID's digits. */
-export type DigestedArchive = UnpackedArchive & { readonly sha512: string };
+/** What an archive of either kind unpacks to. */
+interface UnpackedOf {
+  image: UnpackedArchive;
+  layer: UnpackedLayer;
+}
 
-/** A thread unpacking one archive, fed piece by piece. */
+/** A thread that unpacks archives, one after the other. */
 export class UnpackThread {
   readonly #worker: Worker;
-  readonly #content = new ContentDigest();
-  readonly #outcome: Promise<DigestedArchive>;
-  #underWay = 0;
   /** Memory of pieces the thread is done with: used again, not left to the collector. */
   readonly #free: ArrayBuffer[] = [];
+  #current: Listener | undefined;
   #exited = false;
+
+  constructor() {
+    // Its directory handles come from the binding, of which Node's bookkeeping knows nothing.
+    this.#worker = new Worker(workerFile(), { trackUnmanagedFds: false });
+    this.#worker.on('message', (message: FromUnpacker) => {
+      if (message.kind === 'taken') this.#free.push(message.buffer);
+      this.#current?.receive(message);
+    });
+    this.#worker.on('error', (error: Error) => this.#current?.fail(error));
+    this.#worker.on('exit', () => {
+      this.#exited = true;
+      this.#current?.fail(
+        new GantryError('internal', 'the unpacking thread ended without an answer'),
+      );
+    });
+  }
+
+  /** Starts to unpack an image's archive or a layer; the one before must have been finished. */
+  begin<K extends UnpackOrder['kind']>(
+    order: UnpackOrder & { kind: K },
+    algorithm: DigestAlgorithm,
+  ): Unpacking<UnpackedOf[K]> {
+    const unpacking = new Unpacking<UnpackedOf[K]>(algorithm, {
+      post: (message, transfer) => this.#worker.postMessage(message, transfer),
+      memory: () => this.#free.pop(),
+    });
+    this.#current = unpacking;
+    unpacking.start(order);
+    return unpacking;
+  }
+
+  /** Lets a thread end by itself that has finished what it unpacked: it writes nothing any more. */
+  dismiss(): void {
+    this.#worker.unref();
+    this.#worker.postMessage({ kind: 'quit' } satisfies ToUnpacker);
+  }
+
+  /** Ends the thread, whatever it is doing; nothing is written any more when this answers. */
+  async stop(): Promise<void> {
+    this.#current?.unwatch();
+    if (this.#exited) return;
+    this.#worker.postMessage({ kind: 'quit' } satisfies ToUnpacker);
+    // Asked first, so that it closes its files; a decoder stuck in a loop has to be killed.
+    const impatience = setTimeout(() => void this.#worker.terminate(), 2_000);
+    await new Promise((resolve) => this.#worker.once('exit', resolve));
+    clearTimeout(impatience);
+  }
+}
+
+/** What the thread tells its news to. */
+type Listener = Pick<Unpacking<unknown>, 'receive' | 'fail' | 'unwatch'>;
+
+/** What an unpacking needs of its thread. */
+interface ThreadAccess {
+  post(message: ToUnpacker, transfer: ArrayBuffer[]): void;
+  /** Memory of a piece to be used again. */
+  memory(): ArrayBuffer | undefined;
+}
+
+/** One archive being unpacked, fed piece by piece. */
+export class Unpacking<T> {
+  readonly #thread: ThreadAccess;
+  readonly #content: ContentDigest;
+  readonly #outcome = Promise.withResolvers<T & { readonly content: Digest }>();
+  #underWay = 0;
   #failure: Error | undefined;
   /** One for all who wait: a large write gives several pieces before it waits for any. */
   #room: PromiseWithResolvers<void> | undefined;
   #watchdog: NodeJS.Timeout | undefined;
-  #stalled: () => void = () => {};
 
-  constructor(directory: string, limits: UnpackLimits) {
-    const { outstanding } = this.#content;
-    const workerData: UnpackOrder = { directory, limits, outstanding };
-    // Its directory handles come from the binding, of which Node's bookkeeping knows nothing.
-    this.#worker = new Worker(workerFile(), { workerData, trackUnmanagedFds: false });
-    this.#outcome = new Promise((resolve, reject) => {
-      const fail = (error: Error): void => {
-        this.#failure ??= error;
-        reject(this.#failure);
-        this.#settle();
-      };
-      this.#worker.on('message', (message: FromUnpacker) => {
-        this.#watch();
-        if (message.kind === 'content') this.#content.update(message.piece);
-        else if (message.kind === 'taken') this.#taken(message.buffer);
-        else if (message.kind === 'failed') fail(failureOf(message));
-        else resolve({ ...message, sha512: this.#content.digest() });
-      });
-      this.#worker.on('error', fail);
-      this.#worker.on('exit', () => {
-        this.#exited = true;
-        clearTimeout(this.#watchdog);
-        fail(new GantryError('internal', 'the unpacking thread ended without an answer'));
-      });
-      this.#stalled = () => {
-        fail(new GantryError('invalid-archive', 'image archive: decompression does not progress'));
-      };
-    });
+  constructor(algorithm: DigestAlgorithm, thread: ThreadAccess) {
+    this.#thread = thread;
+    this.#content = new ContentDigest(algorithm);
     // Whoever feeds the thread hears of a failure from `give` or `finish`.
-    this.#outcome.catch(() => {});
+    this.#outcome.promise.catch(() => {});
+  }
+
+  start(order: UnpackOrder): void {
+    this.#thread.post({ kind: 'start', order, outstanding: this.#content.outstanding }, []);
   }
 
   /** Memory for the next piece, `pieceSize` bytes. */
   allocate(): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(this.#free.pop() ?? new ArrayBuffer(pieceSize));
+    return new Uint8Array(this.#thread.memory() ?? new ArrayBuffer(pieceSize));
   }
 
   /**
@@ -80,26 +125,45 @@ export class UnpackThread {
     if (this.#failure !== undefined) throw this.#failure;
     this.#underWay += 1;
     this.#watch();
-    this.#worker.postMessage({ kind: 'piece', piece }, [piece.buffer]);
+    this.#thread.post({ kind: 'piece', piece }, [piece.buffer]);
     return this.#underWay < window ? undefined : this.#waitForRoom();
   }
 
-  /** Says that there are no more pieces; answers when everything is on disk. */
-  async finish(): Promise<DigestedArchive> {
-    if (this.#failure === undefined) this.#worker.postMessage({ kind: 'end' });
+  /**
+   * Says that there are no more pieces; answers when everything is written, with the digest of the
+   * uncompressed bytes.
+   */
+  async finish(): Promise<T & { readonly content: Digest }> {
+    if (this.#failure === undefined) this.#thread.post({ kind: 'end' }, []);
     this.#watch();
-    return this.#outcome;
+    return this.#outcome.promise;
   }
 
-  /** Ends the thread, whatever it is doing; nothing is written any more when this answers. */
-  async stop(): Promise<void> {
+  /** What the thread says. */
+  receive(message: FromUnpacker): void {
+    this.#watch();
+    if (message.kind === 'content') this.#content.update(message.piece);
+    else if (message.kind === 'taken') this.#taken();
+    else if (message.kind === 'failed') this.fail(failureOf(message));
+    else this.#succeed(message.unpacked as T);
+  }
+
+  /** Ends it; only the first failure counts. */
+  fail(error: Error): void {
+    this.#failure ??= error;
+    this.unwatch();
+    this.#outcome.reject(this.#failure);
+    this.#settle();
+  }
+
+  /** Nobody waits for progress any more. */
+  unwatch(): void {
     clearTimeout(this.#watchdog);
-    if (this.#exited) return;
-    this.#worker.postMessage({ kind: 'abort' });
-    // Asked first, so that it closes its files; a decoder stuck in a loop has to be killed.
-    const impatience = setTimeout(() => void this.#worker.terminate(), 2_000);
-    await new Promise((resolve) => this.#worker.once('exit', resolve));
-    clearTimeout(impatience);
+  }
+
+  #succeed(unpacked: T): void {
+    this.unwatch();
+    this.#outcome.resolve({ ...unpacked, content: this.#content.digest() });
   }
 
   async #waitForRoom(): Promise<void> {
@@ -108,8 +172,7 @@ export class UnpackThread {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #taken(buffer: ArrayBuffer): void {
-    this.#free.push(buffer);
+  #taken(): void {
     this.#underWay -= 1;
     if (this.#underWay < window / 2) this.#settle();
   }
@@ -122,6 +185,10 @@ export class UnpackThread {
   #watch(): void {
     this.#watchdog ??= setTimeout(() => this.#stalled(), stallMilliseconds).unref();
     this.#watchdog.refresh();
+  }
+
+  #stalled(): void {
+    this.fail(new GantryError('invalid-archive', 'image archive: decompression does not progress'));
   }
 }
 

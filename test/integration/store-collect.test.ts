@@ -209,6 +209,8 @@ describe('work broken off', () => {
       expect(namesIn(store.layout.layers)).toEqual(records.map(({ id }) => id));
       for (const { id } of records) await store.removeImage(id);
     }
+    await killedImport(store, image, 60_000);
+    expect(store.listImages()).toHaveLength(1);
   });
 
   it('between tree and record leaves a tree and a blob that are collected', async () => {
@@ -244,9 +246,10 @@ describe('work broken off', () => {
 /** Imports an image in a process of its own, which is killed after so many milliseconds. */
 async function killedImport(store: Store, image: string, delay: number): Promise<void> {
   const module = new URL('../../src/store/store.ts', import.meta.url).href;
-  const child = spawn(process.execPath, [
-    '--input-type=module',
-    '-e',
+  // A file, for what unpacks is a thread, which is started with this process's own options.
+  const script = join(temporaryDirectory(), 'script.mjs');
+  writeFileSync(
+    script,
     `import { readFileSync } from 'node:fs';
      const { Store } = await import('${module}');
      const ingest = await Store.open('${store.dir}').beginIngest(${JSON.stringify(wideLimits)});
@@ -254,7 +257,8 @@ async function killedImport(store: Store, image: string, delay: number): Promise
      await ingest.write(readFileSync('${image}'));
      const staged = await ingest.finish();
      await staged.commit({ source: {}, provenance: { kind: 'unverified', reason: 'a test' } });`,
-  ]);
+  );
+  const child = spawn(process.execPath, [script]);
   const ended = once(child, 'exit');
   await Promise.race([once(child.stdout, 'data'), ended]);
   await Promise.race([new Promise((resolve) => setTimeout(resolve, delay)), ended]);

@@ -54,6 +54,14 @@ export function pathsBelow(directory: string): string[] {
 
 /** What of an image a store holds, staging included; empty folders of the store itself left out. */
 export function contentsOf(store: Store): string[] {
-  const folders = new Set(['images', 'layers', 'blobs', 'blobs/sha512', 'staging', 'locks']);
+  const folders = new Set([
+    'images',
+    'layers',
+    'blobs',
+    'blobs/sha512',
+    'blobs/sha256',
+    'staging',
+    'locks',
+  ]);
   return pathsBelow(store.dir).filter((path) => !folders.has(path) && !path.startsWith('locks/'));
 }

@@ -8,6 +8,7 @@ import { needs, program, root } from '../support/requirements.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { aciOf, type Member } from '../unit/store/image-archive.ts';
 import { emptyStore, importImage } from './store-fixture.ts';
+import { layerOf, type MadeLayer, workOf } from './store-oci-fixture.ts';
 
 beforeEach((context) => needs(context, root, program('unshare')));
 
@@ -47,7 +48,7 @@ function onSmallDisk(options: string, bytes: Buffer, body: string, storeDir?: st
      };
      let failure = {};
      try { ${body} } catch (error) { failure = { code: error.code, message: error.message }; }
-     const folders = /^(store|store\\/(images|layers|blobs|blobs\\/sha512|staging|locks|locks\\/images))$/;
+     const folders = /^(store|store\\/(images|layers|blobs|blobs\\/sha(256|512)|staging|locks|locks\\/(images|records)))$/;
      const left = readdirSync(dir, { recursive: true }).filter((path) => !folders.test(path));
      writeFileSync('${work}/outcome', JSON.stringify({ ...failure, left }));`,
   );
@@ -61,6 +62,25 @@ const full = 'no space left on the device; free some or use another --dir';
 const random: Member = { name: 'rootfs/random', content: randomBytes(6_000_000) };
 const zeros: Member = { name: 'rootfs/zeros', content: Buffer.alloc(60_000_000) };
 const files = Array.from({ length: 500 }, (_, i): Member => ({ name: `rootfs/${i}` }));
+
+const small = layerOf([{ name: 'tmp/', typeflag: '5', mode: 0o1777 }]);
+/** Used in a variant, which is made when the image is committed. */
+const through = layerOf([{ name: 'tmp/x' }]);
+
+/** Receives the OCI image in `bytes`; `before` runs when it is about to be committed. */
+const receiveOci = (before = ''): string => `
+  const { documents, facts, layers } = JSON.parse(bytes.toString());
+  const ingest = await store.beginOciIngest(limits);
+  try {
+    for (const { descriptor, bytes } of documents) ingest.addDocument(descriptor, Buffer.from(bytes, 'base64'));
+    for (const { descriptor, diffId, bytes } of layers) {
+      const intake = ingest.openLayer({ descriptor, diffId });
+      await intake.write(Buffer.from(bytes, 'base64'));
+      await intake.finish();
+    }
+    ${before}
+    await ingest.commit(facts);
+  } finally { await ingest.abort(); }`;
 
 describe('a full disk', () => {
   it.each<[string, string, Buffer]>([
@@ -87,6 +107,40 @@ describe('a full disk', () => {
     expect(message).toContain(full);
     expect(left).toEqual(['fill']);
   });
+
+  it.each<[string, string, MadeLayer[]]>([
+    ['while a layer is fetched', 'size=3m', [layerOf([random])]],
+    ['while a large file of a layer is unpacked', 'size=3m', [small, layerOf([zeros])]],
+    [
+      'while small files of a layer are unpacked',
+      'size=3m',
+      [small, layerOf(numbered(300, 20_000))],
+    ],
+    ['without inodes for a layer', 'size=30m,nr_inodes=100', [small, layerOf(files)]],
+  ])('%s is one line, and nothing stays of the image', (_, options, layers) => {
+    const { code, message, left } = onSmallDisk(options, Buffer.from(workOf(layers)), receiveOci());
+    expect(code).toBe('store');
+    expect(message).toMatch(/^cannot store (a layer|the image) in .*\/disk\/store: /);
+    expect(message).toContain(full);
+    expect(left).toEqual([]);
+  });
+
+  // 4 kB are a page: record, notes and directories need one each, in every order.
+  it.each([0, 1, 2, 3, 4, 5, 6])(
+    'with %i pages left when an OCI image is committed leaves all or nothing',
+    (pages) => {
+      const fill = `
+        const { statSync, truncateSync } = await import('node:fs');
+        const fill = dir + '/fill';
+        try { writeFileSync(fill, Buffer.alloc(60_000_000)); } catch {}
+        truncateSync(fill, statSync(fill).size - ${pages} * 4096);`;
+      const work = Buffer.from(workOf([small, through]));
+      const outcome = onSmallDisk('size=3m', work, receiveOci(fill));
+      if (outcome.code === undefined) return;
+      expect(outcome.message).toContain(full);
+      expect(outcome.left).toEqual(['fill']);
+    },
+  );
 
   it('before anything can be made', () => {
     const { code, message } = onSmallDisk('size=3m,nr_inodes=2', aciOf([]), 'await receive();');

@@ -237,7 +237,7 @@ describe('a record', () => {
   it('can be renewed when a server confirms the image', async () => {
     const store = emptyStore();
     const record = await importImage(store, image('example.com/a'));
-    store.updateImage({ ...record, source: { etag: '"new"' } });
+    await store.updateImage({ ...record, source: { etag: '"new"' } });
     expect(store.getImage(record.id)?.source.etag).toBe('"new"');
     expect(pathsBelow(store.layout.images)).toHaveLength(1);
   });

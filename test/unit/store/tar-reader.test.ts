@@ -198,3 +198,27 @@ describe('TarReader', () => {
     expect(() => read(archive)).toThrow(why);
   });
 });
+
+describe('an archive without an end-of-archive mark', () => {
+  const read = (bytes: Buffer): TarReader => {
+    const reader = new TarReader({ entry() {}, content() {}, entryEnd() {} });
+    reader.push(bytes);
+    return reader;
+  };
+  const archive = tarOf([{ name: 'a', content: 'x' }]);
+
+  it('ends well between members, where that is allowed', () => {
+    expect(() => read(archive.subarray(0, 1024)).endUnmarked()).not.toThrow();
+    expect(() => read(archive.subarray(0, 1024)).end()).toThrow('it is truncated');
+    expect(() => read(Buffer.alloc(0)).endUnmarked()).not.toThrow();
+  });
+
+  it.each([100, 512, 513, 600])('is truncated after %i bytes all the same', (length) => {
+    expect(() => read(archive.subarray(0, length)).endUnmarked()).toThrow('it is truncated');
+  });
+
+  it('is truncated after an extended header', () => {
+    const extended = tarOf([{ name: 'a', pax: { path: 'b' } }]);
+    expect(() => read(extended.subarray(0, 1024)).endUnmarked()).toThrow('it is truncated');
+  });
+});
