@@ -1,3 +1,4 @@
+import { decodeBase64 } from './base64.ts';
 /** One base64 block between its `-----BEGIN` and `-----END` lines. */
 export interface ArmorBlock {
   /** What the block says it is, for example `PGP PUBLIC KEY BLOCK`. */
@@ -6,7 +7,6 @@ export interface ArmorBlock {
 }
 
 const BOUNDARY = /^-----(BEGIN|END) (PGP [A-Z ,/0-9]{1,40})-----$/;
-const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 /** Whether bytes are OpenPGP packets as they are: a packet's first octet has its top bit set. */
 export function isBinary(bytes: Uint8Array): boolean {
@@ -28,9 +28,11 @@ export function armorBlocks(text: string): ArmorBlock[] | string {
     if (boundary === 'BEGIN') {
       open = { label, lines: [] };
     } else if (boundary === 'END' && open?.label === label) {
-      const base64 = dataLines(open.lines).join('');
-      if (base64 === '' || !BASE64.test(base64)) return `its armored ${label} is not base64`;
-      blocks.push({ label, bytes: Buffer.from(base64, 'base64') });
+      const bytes = decodeBase64(dataLines(open.lines).join(''));
+      if (bytes === undefined || bytes.length === 0) {
+        return `its armored ${label} is not base64`;
+      }
+      blocks.push({ label, bytes });
       open = undefined;
     } else {
       open?.lines.push(line);

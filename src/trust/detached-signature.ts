@@ -1,7 +1,7 @@
 import { enums, readSignature, type SignaturePacket } from 'openpgp';
 import { GantryError } from '../error.ts';
 import { armorBlocks, isBinary } from './armor.ts';
-import { ASK_THE_SIGNER, type Fault } from './fault.ts';
+import { badSignature, type Fault } from './fault.ts';
 import { framePackets, PACKET } from './packets.ts';
 import { digestFault } from './policy.ts';
 import { printable, printableReason, printableTime } from './printable.ts';
@@ -105,11 +105,6 @@ function criticalFault({ packet, ...signature }: DetachedSignature): Fault | und
 /** How messages name a signature. */
 export function signatureLabel({ keyId }: Pick<DetachedSignature, 'keyId'>): string {
   return keyId === '' ? 'the signature' : `the signature by key ${keyId.toUpperCase()}`;
-}
-
-/** A fault of a signature that is there. */
-export function badSignature(reason: string, remedy: string = ASK_THE_SIGNER): Fault {
-  return { code: 'bad-signature', reason, remedy };
 }
 
 function unreadable(reason: string): GantryError {

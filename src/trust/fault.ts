@@ -21,10 +21,12 @@ export function refusal(name: string, faults: readonly Fault[]): GantryError {
   if (telling === undefined) {
     return new GantryError('bad-signature', `${name}: the signature file holds no signature`);
   }
-  const listed = faults.slice(0, MAX_LISTED).map(({ reason }) => reason);
-  const more = faults.length - listed.length;
+  // The same key often signs twice, in cosign's form and as a bundle, and fails twice for one reason.
+  const distinct = [...new Set(faults.map(({ reason }) => reason))];
+  const listed = distinct.slice(0, MAX_LISTED);
+  const more = distinct.length - listed.length;
   const reasons =
-    faults.length === 1
+    distinct.length === 1
       ? telling.reason
       : `none of its ${faults.length} signatures holds: ${listed.map((reason, i) => `(${i + 1}) ${reason}`).join(', ')}${more > 0 ? `, and ${more} more` : ''}`;
   return new GantryError(telling.code, `${name}: ${reasons}; ${telling.remedy}`);
@@ -33,3 +35,8 @@ export function refusal(name: string, faults: readonly Fault[]): GantryError {
 /** Advice where the image and its signature do not belong together. */
 export const ASK_THE_SIGNER =
   'do not use this copy: fetch it again, and if that does not help ask whoever signed it';
+
+/** A fault of a signature that is there. */
+export function badSignature(reason: string, remedy: string = ASK_THE_SIGNER): Fault {
+  return { code: 'bad-signature', reason, remedy };
+}

@@ -1,14 +1,24 @@
-import type { Key } from 'openpgp';
+import type { Key, Subkey } from 'openpgp';
 import { primaryFault } from './key-standing.ts';
 import { algorithmName, POLICY } from './policy.ts';
-import { printable } from './printable.ts';
-import { readPublicKeys } from './public-key.ts';
-import type { KeyDescription, SubkeyDescription } from './review.ts';
+import { displayFingerprint, printable } from './printable.ts';
+import type { OpenPgpDescription, SubkeyDescription } from './review.ts';
 
-/** Behind `describeKeys`: see there. */
-export async function describePublicKeys(bytes: Uint8Array): Promise<KeyDescription[]> {
-  const now = new Date();
-  return await Promise.all((await readPublicKeys(bytes)).map((key) => describe(key, now)));
+/** What an operator is shown of an OpenPGP key beyond its fingerprint. */
+export async function describeOpenPgpKey(
+  key: Key,
+  now: Date,
+): Promise<Omit<OpenPgpDescription, 'kind' | 'fingerprint' | 'displayFingerprint'>> {
+  const expires = await key.getExpirationTime(undefined, POLICY);
+  const problem = await primaryFault(key, now);
+  return {
+    userIds: await ownUserIds(key, now),
+    algorithm: algorithmName(key.getAlgorithmInfo()),
+    created: key.getCreationTime(),
+    ...(expires instanceof Date ? { expires } : {}),
+    subkeys: key.subkeys.map(describeSubkey),
+    ...(problem === undefined ? {} : { problem: `the key ${problem}` }),
+  };
 }
 
 /** The user ids the key's owner has signed: anyone can attach others to a key. */
@@ -36,28 +46,7 @@ export async function primaryUserId(key: Key, now: Date): Promise<string | undef
   }
 }
 
-async function describe(key: Key, now: Date): Promise<KeyDescription> {
-  const expires = await key.getExpirationTime(undefined, POLICY);
-  const problem = await primaryFault(key, now);
-  return {
-    ...fingerprints(key),
-    userIds: await ownUserIds(key, now),
-    algorithm: algorithmName(key.getAlgorithmInfo()),
-    created: key.getCreationTime(),
-    ...(expires instanceof Date ? { expires } : {}),
-    subkeys: key.subkeys.map(fingerprints),
-    ...(problem === undefined ? {} : { problem: `the key ${problem}` }),
-  };
-}
-
-function fingerprints(component: { getFingerprint(): string }): SubkeyDescription {
-  const fingerprint = component.getFingerprint();
-  return { fingerprint, displayFingerprint: spaced(fingerprint) };
-}
-
-/** Groups of four, and a wider gap in the middle, as gpg and rkt print them. */
-function spaced(fingerprint: string): string {
-  const groups = fingerprint.toUpperCase().match(/.{4}/g) ?? [];
-  const half = groups.length / 2;
-  return `${groups.slice(0, half).join(' ')}  ${groups.slice(half).join(' ')}`;
+function describeSubkey(subkey: Subkey): SubkeyDescription {
+  const fingerprint = subkey.getFingerprint();
+  return { fingerprint, displayFingerprint: displayFingerprint(fingerprint) };
 }

@@ -106,14 +106,28 @@ export function installKeyFile(base: string, path: string, content: string): voi
     moveInto(path, temporary);
     syncDirectory(directory);
   } catch (error) {
-    const errno = errnoOf(error) ?? String(error);
-    const denied = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS';
-    throw new GantryError(
-      denied ? 'permission' : 'store',
-      `cannot write trusted key ${path}: ${errno}`,
-      { cause: error },
-    );
+    throw writeFailure(`cannot write trusted key ${path}`, error);
   }
+}
+
+/**
+ * Removes a key file for good: synced, since a key that comes back after a crash is one trusted again.
+ *
+ * @throws GantryError `permission` (or `store` for a failing disk), naming the path.
+ */
+export function removeKeyFile(path: string): void {
+  try {
+    rmSync(path);
+    syncDirectory(dirname(path));
+  } catch (error) {
+    throw writeFailure(`cannot remove trusted key ${path}`, error);
+  }
+}
+
+function writeFailure(what: string, error: unknown): GantryError {
+  const errno = errnoOf(error) ?? String(error);
+  const denied = errno === 'EACCES' || errno === 'EPERM' || errno === 'EROFS';
+  return new GantryError(denied ? 'permission' : 'store', `${what}: ${errno}`, { cause: error });
 }
 
 /** Modes are set, not left to the umask: 0755 where others read, and never group-writable. */

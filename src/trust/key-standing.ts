@@ -1,10 +1,8 @@
 import { enums, type Key, type SignaturePacket, type Subkey } from 'openpgp';
-import { GantryError } from '../error.ts';
 import type { OpenPgpProvenance } from '../image/provenance.ts';
-import type { TrustedKey } from './keystore.ts';
 import { algorithmFault, POLICY, REVOCATION_POLICY } from './policy.ts';
 import { printable, printableReason, printableTime } from './printable.ts';
-import { parseTrustedKey, selfSignatures } from './public-key.ts';
+import { selfSignatures } from './public-key.ts';
 
 /** A primary key or a subkey of it: what can have made a signature. */
 export type Component = Key | Subkey;
@@ -59,29 +57,19 @@ export async function primaryFault(key: Key, now: Date): Promise<string | undefi
 }
 
 /**
- * Holds a key file that changed since an image was verified against what the record says of that
+ * Holds a key whose file changed since an image was verified against what the record says of that
  * verification: the same signing key must still be in it, unrevoked and fit.
  *
- * @throws GantryError `untrusted` or `bad-key`.
+ * @returns the rest of a sentence that begins with the key, or undefined where it still stands.
  */
-export async function requireStillStanding(
-  trusted: TrustedKey,
-  bytes: Uint8Array,
+export async function standingSince(
+  key: Key,
   provenance: OpenPgpProvenance,
-  name: string,
-): Promise<void> {
-  const { key } = await parseTrustedKey(trusted, bytes);
-  const keyId = provenance.signingKeyId;
-  const component = componentsWithId(key, keyId)[0];
-  const fault =
-    component === undefined
-      ? `is not in ${trusted.path} any more`
-      : await standingFault(key, component, timesOf(provenance, key, component));
-  if (fault === undefined) return;
-  throw new GantryError(
-    'untrusted',
-    `${name}: the key that signed it, ${keyId.toUpperCase()}, ${fault}; fetch a version signed by another key, and trust that: gantry trust --prefix ${name}`,
-  );
+  path: string,
+): Promise<string | undefined> {
+  const component = componentsWithId(key, provenance.signingKeyId)[0];
+  if (component === undefined) return `is not in ${path} any more`;
+  return await standingFault(key, component, timesOf(provenance, key, component));
 }
 
 /**

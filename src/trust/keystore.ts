@@ -1,7 +1,7 @@
 import { readdirSync, type Stats, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
-import { parseIdentifier } from '../image/identifier.ts';
+import { parseImageName } from '../image/identifier.ts';
 import type { TrustRule } from '../image/provenance.ts';
 import { installKeyFile, readKeyFile, requireSafeOwnership } from './key-file.ts';
 import { covers, prefixesOf } from './trust-rule.ts';
@@ -21,7 +21,7 @@ export interface TrustDirectories {
 
 /** One key file that is in force. */
 export interface TrustedKey {
-  /** Of the primary key, lower-case hex; also the file's name. */
+  /** Of an OpenPGP key's primary key, or the SHA-256 of another; lower-case hex; also the file's name. */
   readonly fingerprint: string;
   /** Absolute, or relative as the directories were given. */
   readonly path: string;
@@ -46,7 +46,7 @@ interface Entry {
   readonly masks: boolean;
 }
 
-/** Version 4 fingerprints are SHA-1, version 6 ones SHA-256 (RFC 9580 section 5.5.4). */
+/** Of OpenPGP version 4 a SHA-1, of version 6 (RFC 9580 section 5.5.4) and of all other kinds a SHA-256. */
 const FINGERPRINT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
 
 /**
@@ -55,7 +55,7 @@ const FINGERPRINT = /^(?:[0-9a-f]{40}|[0-9a-f]{64})$/;
  * longer prefixes after shorter ones); a later file replaces an earlier one of the same
  * fingerprint, and an empty one takes it away.
  *
- * @throws GantryError `invalid-reference` for a name that is no AC Identifier, `permission` or
+ * @throws GantryError `invalid-reference` for a name that is none, `permission` or
  *   `bad-key` for a file that has no business there: nothing is believed beside it.
  */
 export function trustedKeysFor(directories: TrustDirectories, name: string): TrustedKey[] {
@@ -83,50 +83,62 @@ export function trustedKeyFor(
 
 /** Every key in force, whatever it is trusted for; one that is trusted under two rules twice. */
 export function listTrustedKeys(directories: TrustDirectories): TrustedKey[] {
-  const stores = keyStores(directories);
-  const locations = [
-    ...stores.map(rootLocation),
-    ...stores.flatMap((store) => prefixLocations(join(store, 'prefix.d'), [])),
-  ];
-  const entries = locations.flatMap(entriesOf);
+  const entries = allEntries(directories);
   return entries
     .filter((entry, index) => !entry.masks && !entries.slice(index + 1).some(overrules(entry)))
     .map(trustedKey);
 }
 
+/** Every prefix that has a file of its own, be it one that only takes a key away; sorted. */
+export function listPrefixes(directories: TrustDirectories): string[] {
+  const prefixes = allEntries(directories).flatMap(({ rule }) =>
+    rule.scope === 'prefix' ? [rule.prefix] : [],
+  );
+  return [...new Set(prefixes)].sort();
+}
+
+function allEntries(directories: TrustDirectories): Entry[] {
+  const stores = keyStores(directories);
+  const locations = [
+    ...stores.map(rootLocation),
+    ...stores.flatMap((store) => prefixLocations(join(store, 'prefix.d'), [])),
+  ];
+  return locations.flatMap(entriesOf);
+}
+
 /**
- * Trusts every key in `bytes` (armored or binary OpenPGP public keys, nothing else) under `rule`:
- * one armored file each, mode 0644, in the `local` directory, each put in its place at once. A key
- * trusted under that rule already is replaced, which is how a renewed or revoked one is taken in.
+ * Trusts every key in `bytes` (of any kind there is, nothing else) under `rule`: one file each, mode
+ * 0644, in the `local` directory, each put in its place at once. A key trusted under that rule already
+ * is replaced, which is how a renewed or revoked one is taken in.
  *
  * @returns the paths written, in the order of the keys in `bytes`.
  * @throws GantryError `bad-key` when the bytes are anything else, `invalid-reference` for a prefix
- *   that is no AC Identifier, `permission` when the directory cannot be written.
+ *   that is no image name, `permission` when the directory cannot be written.
  */
 export async function addTrustedKeys(
   directories: TrustDirectories,
   bytes: Uint8Array,
   rule: TrustRule,
 ): Promise<string[]> {
-  const directory = localDirectoryFor(directories, rule);
-  const { readPublicKeys } = await import('./public-key.ts');
-  const keys = await readPublicKeys(bytes);
-  return keys.map((key) => {
-    const path = join(directory, key.getFingerprint());
-    installKeyFile(directories.local, path, key.armor());
+  const directory = locationIn(directories.local, rule);
+  const { readKeys } = await import('./trusted-key-kind.ts');
+  const keys = await readKeys(bytes);
+  return keys.map(({ fingerprint, file }) => {
+    const path = join(directory, fingerprint);
+    installKeyFile(directories.local, path, file);
     return path;
   });
 }
 
-/** Where a key goes that the operator of this machine trusts (`local`, as with rkt). */
-function localDirectoryFor(directories: TrustDirectories, rule: TrustRule): string {
-  const store = join(directories.local, 'trustedkeys');
+/** Where the keys of a rule lie in a configuration directory. */
+export function locationIn(directory: string, rule: TrustRule): string {
+  const store = join(directory, 'trustedkeys');
   if (rule.scope === 'root') return join(store, 'root.d');
-  return join(store, 'prefix.d', parseIdentifier(rule.prefix));
+  return join(store, 'prefix.d', parseImageName(rule.prefix));
 }
 
 function locationsFor(directories: TrustDirectories, name: string): Location[] {
-  const prefixes = prefixesOf(parseIdentifier(name));
+  const prefixes = prefixesOf(parseImageName(name));
   const stores = keyStores(directories);
   return [
     ...stores.map(rootLocation),

@@ -3,28 +3,27 @@ import { enums } from 'openpgp';
 import { GantryError } from '../error.ts';
 import type { OpenPgpProvenance } from '../image/provenance.ts';
 import {
-  badSignature,
   type DetachedSignature,
   readSignatureFile,
   type SignatureFile,
   signatureFault,
   signatureLabel,
 } from './detached-signature.ts';
-import { ASK_THE_SIGNER, type Fault, refusal } from './fault.ts';
+import { ASK_THE_SIGNER, badSignature, type Fault, refusal } from './fault.ts';
 import { ImageDigests } from './image-digests.ts';
 import { primaryUserId } from './key-description.ts';
 import { type Component, componentsWithId, standingFault } from './key-standing.ts';
-import { trustedKeysFor } from './keystore.ts';
+import { type TrustDirectories, trustedKeysFor } from './keystore.ts';
 import { POLICY } from './policy.ts';
-import { type LoadedKey, loadTrustedKey } from './public-key.ts';
 import { retrustCommand } from './trust-rule.ts';
+import { type KeyOf, keysOfKind, loadTrustedKey } from './trusted-key-kind.ts';
 import { unknownIssuer } from './unknown-issuer.ts';
 import type { Verification, VerificationRequest } from './verification.ts';
 
 /** A signature, and a trusted key that can have made it and may speak for the name. */
 interface Candidate {
   readonly signature: DetachedSignature;
-  readonly loaded: LoadedKey;
+  readonly loaded: KeyOf<'openpgp'>;
   readonly component: Component;
 }
 
@@ -65,14 +64,10 @@ export class OpenpgpVerification implements Verification {
     const digests = this.#running();
     this.#digests = undefined;
     const now = this.#now();
-    const { candidates, faults } = await this.#requireCandidates(name, now);
-    const failed: Fault[] = [];
-    for (const candidate of candidates) {
-      const fault = await digestedFault(candidate, digests, now);
-      if (fault === undefined) return await provenanceOf(candidate, name, now);
-      failed.push(fault);
-    }
-    throw refusal(name, [...failed, ...faults]);
+    const candidates = await this.#requireCandidates(name, now);
+    const verdict = await judgeContent(candidates, digests, name, now);
+    if ('faults' in verdict) throw refusal(name, verdict.faults);
+    return verdict.provenance;
   }
 
   abort(): void {
@@ -94,24 +89,74 @@ export class OpenpgpVerification implements Verification {
   async #requireCandidates(name: string, now: Date): Promise<Candidates> {
     const { directories } = this.#request;
     const keys = await Promise.all(trustedKeysFor(directories, name).map(loadTrustedKey));
-    const candidates: Candidate[] = [];
-    const faults: Fault[] = [...this.#file.faults];
-    for (const signature of this.#file.signatures) {
-      const found = await candidatesFor(signature, keys, now);
-      candidates.push(...found.candidates);
-      if (found.candidates.length > 0) continue;
-      const unknown = () => unknownIssuer(directories, signature.keyId, name);
-      faults.push(found.faults[0] ?? (await unknown()));
-    }
-    if (candidates.length === 0) throw refusal(name, faults);
-    return { candidates, faults };
+    const signers = { directories, keys: keysOfKind(keys, 'openpgp'), name, now };
+    const found = await findCandidates(this.#file, signers);
+    if (found.candidates.length === 0) throw refusal(name, found.faults);
+    return found;
   }
+}
+
+/** Who may have signed for which name, and as of when that is asked. */
+interface Signers {
+  readonly directories: TrustDirectories;
+  /** Those trusted for the name. */
+  readonly keys: readonly KeyOf<'openpgp'>[];
+  readonly name: string;
+  readonly now: Date;
+}
+
+/** The verdict over content that is at hand whole; the rules are those of a detached signature. */
+export async function judgeSignatures(
+  file: SignatureFile,
+  content: Uint8Array,
+  signers: Signers,
+): Promise<OpenPgpVerdict> {
+  const digests = new ImageDigests(file.signatures);
+  digests.update(content);
+  const { name, now } = signers;
+  return await judgeContent(await findCandidates(file, signers), digests, name, now);
+}
+
+/** A yes, or everything that speaks against one. */
+export type OpenPgpVerdict =
+  | { readonly provenance: OpenPgpProvenance }
+  | { readonly faults: readonly Fault[] };
+
+async function judgeContent(
+  { candidates, faults }: Candidates,
+  digests: ImageDigests,
+  name: string,
+  now: Date,
+): Promise<OpenPgpVerdict> {
+  const failed: Fault[] = [];
+  for (const candidate of candidates) {
+    const fault = await digestedFault(candidate, digests, now);
+    if (fault === undefined) return { provenance: await provenanceOf(candidate, name, now) };
+    failed.push(fault);
+  }
+  return { faults: [...failed, ...faults] };
+}
+
+async function findCandidates(
+  file: SignatureFile,
+  { directories, keys, name, now }: Signers,
+): Promise<Candidates> {
+  const candidates: Candidate[] = [];
+  const faults: Fault[] = [...file.faults];
+  for (const signature of file.signatures) {
+    const found = await candidatesFor(signature, keys, now);
+    candidates.push(...found.candidates);
+    if (found.candidates.length > 0) continue;
+    const unknown = () => unknownIssuer(directories, signature.keyId, name);
+    faults.push(found.faults[0] ?? (await unknown()));
+  }
+  return { candidates, faults };
 }
 
 /** The trusted keys that can have made a signature; no fault and no candidate where none has its id. */
 async function candidatesFor(
   signature: DetachedSignature,
-  keys: readonly LoadedKey[],
+  keys: readonly KeyOf<'openpgp'>[],
   now: Date,
 ): Promise<Candidates> {
   const fault = signatureFault(signature, now);
@@ -129,7 +174,7 @@ async function candidatesFor(
   return { candidates, faults };
 }
 
-function unfitKey(signature: DetachedSignature, loaded: LoadedKey, reason: string): Fault {
+function unfitKey(signature: DetachedSignature, loaded: KeyOf<'openpgp'>, reason: string): Fault {
   return {
     code: 'untrusted',
     reason: `key ${signature.keyId.toUpperCase()}, which signed it, ${reason}`,

@@ -20,3 +20,16 @@ export function printableTime(time: Date): string {
 export function printableReason(error: unknown): string {
   return printable(error instanceof Error ? error.message : String(error));
 }
+
+/** A fingerprint in groups of four, with a wider gap in the middle, as gpg and rkt print it. */
+export function displayFingerprint(fingerprint: string): string {
+  const groups = fingerprint.toUpperCase().match(/.{4}/g) ?? [];
+  const half = groups.length / 2;
+  return `${groups.slice(0, half).join(' ')}  ${groups.slice(half).join(' ')}`;
+}
+
+/** Text from outside as one word of a command line that an operator may copy into a shell. */
+export function shellWord(text: string): string {
+  const safe = printable(text);
+  return /^[\w@%+=:,./-]+$/.test(safe) ? safe : `'${safe.replaceAll("'", "'\\''")}'`;
+}

@@ -1,9 +1,7 @@
-import { createHash } from 'node:crypto';
 import { enums, type Key, readKey, type SignaturePacket } from 'openpgp';
 import { GantryError } from '../error.ts';
 import { armorBlocks, isBinary } from './armor.ts';
 import { MAX_KEY_FILE_BYTES } from './key-file.ts';
-import type { TrustedKey } from './keystore.ts';
 import { framePackets, PACKET, type Packet } from './packets.ts';
 import { POLICY } from './policy.ts';
 import { printableReason } from './printable.ts';
@@ -24,16 +22,6 @@ const KEY_PACKETS: ReadonlySet<number> = new Set([
   PACKET.padding,
 ]);
 
-/** A trusted key file, read and parsed. */
-export interface LoadedKey {
-  readonly trusted: TrustedKey;
-  readonly key: Key;
-  /** SHA-256 of the file's bytes, hex: what the image record keeps. */
-  readonly digest: string;
-  /** What the file's stamp was before it was read. */
-  readonly stamp: string;
-}
-
 /**
  * Parses a file of public keys, armored or binary. Nothing but public keys may be in it: a secret
  * key is refused before it is parsed, and never printed.
@@ -52,46 +40,6 @@ export async function readPublicKeys(bytes: Uint8Array): Promise<Key[]> {
   return keys;
 }
 
-/**
- * Reads a key file of the store. As with rkt the first key in it is the one that is trusted, and
- * the file must bear its fingerprint: a renamed file must not smuggle in another key.
- *
- * @throws GantryError `bad-key` or `permission`, naming the path.
- */
-export async function loadTrustedKey(trusted: TrustedKey): Promise<LoadedKey> {
-  const stamp = trusted.stamp();
-  return { ...(await parseTrustedKey(trusted, trusted.bytes())), stamp };
-}
-
-/** As `loadTrustedKey`, of bytes already read. */
-export async function parseTrustedKey(
-  trusted: TrustedKey,
-  bytes: Uint8Array,
-): Promise<Omit<LoadedKey, 'stamp'>> {
-  const key = await firstKey(trusted, bytes);
-  const fingerprint = key.getFingerprint();
-  if (fingerprint !== trusted.fingerprint) {
-    throw new GantryError(
-      'bad-key',
-      `trusted key ${trusted.path}: the key inside has the fingerprint ${fingerprint}; remove the file, or rename it if you trust that key`,
-    );
-  }
-  return { trusted, key, digest: createHash('sha256').update(bytes).digest('hex') };
-}
-
-async function firstKey(trusted: TrustedKey, bytes: Uint8Array): Promise<Key> {
-  try {
-    const [key] = await readPublicKeys(bytes);
-    if (key === undefined) throw badKey('it holds no key');
-    return key;
-  } catch (error) {
-    if (!(error instanceof GantryError)) throw error;
-    throw new GantryError('bad-key', `trusted key ${trusted.path}: ${error.message}`, {
-      cause: error,
-    });
-  }
-}
-
 function badKey(reason: string, cause?: unknown): GantryError {
   return new GantryError('bad-key', `not a usable public key: ${reason}`, { cause });
 }
@@ -107,7 +55,8 @@ function binaryKeys(bytes: Uint8Array): Uint8Array {
   if (isBinary(bytes)) return bytes;
   const blocks = armorBlocks(Buffer.from(bytes).toString('latin1'));
   if (typeof blocks === 'string') throw badKey(blocks);
-  if (blocks.length === 0) throw badKey('it is neither armored nor binary OpenPGP');
+  if (blocks.length === 0)
+    throw badKey('it is neither armored nor binary OpenPGP, nor PEM, nor an identity');
   for (const { label } of blocks) {
     if (label === 'PGP PRIVATE KEY BLOCK') throw secretKey();
     if (label !== 'PGP PUBLIC KEY BLOCK') throw badKey(`it holds a ${label}`);

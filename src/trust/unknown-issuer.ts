@@ -1,7 +1,7 @@
 import type { Fault } from './fault.ts';
 import { componentsWithId } from './key-standing.ts';
 import { listTrustedKeys, type TrustDirectories, type TrustedKey } from './keystore.ts';
-import { loadTrustedKey } from './public-key.ts';
+import { loadTrustedKey } from './trusted-key-kind.ts';
 
 /**
  * The fault of a signature no key trusted for the name can have made. Where the key is trusted for
@@ -43,8 +43,9 @@ async function trustedElsewhere(
 ): Promise<TrustedKey | undefined> {
   try {
     for (const trusted of listTrustedKeys(directories)) {
-      const { key } = await loadTrustedKey(trusted);
-      if (componentsWithId(key, keyId).length > 0) return trusted;
+      const loaded = await loadTrustedKey(trusted);
+      if (loaded.kind !== 'openpgp') continue;
+      if (componentsWithId(loaded.key, keyId).length > 0) return trusted;
     }
   } catch {
     return undefined;

@@ -1,4 +1,4 @@
-import type { Provenance } from '../image/provenance.ts';
+import type { OpenPgpProvenance } from '../image/provenance.ts';
 import type { TrustDirectories } from './keystore.ts';
 
 export { recheckProvenance } from './recheck.ts';
@@ -25,7 +25,7 @@ export interface Verification {
    * @throws GantryError `untrusted` when no key trusted for the name made a signature,
    *   `bad-signature` when one did and it does not hold.
    */
-  conclude(name: string): Promise<Provenance>;
+  conclude(name: string): Promise<OpenPgpProvenance>;
   /** Gives up; nothing is kept. */
   abort(): void;
 }
