@@ -15,7 +15,7 @@ import * as openpgp from 'openpgp';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { GantryError } from '../../src/error.ts';
 import { addTrustedKeys, type TrustDirectories } from '../../src/trust/keystore.ts';
-import { describeKeys } from '../../src/trust/review.ts';
+import { describeKeys, type OpenPgpDescription } from '../../src/trust/review.ts';
 import { startVerification } from '../../src/trust/verification.ts';
 import { Gnupg } from './trust-gnupg.ts';
 
@@ -174,12 +174,16 @@ describe('a key file in the store', () => {
   });
 });
 
+async function describeOpenPgp(bytes: Uint8Array): Promise<OpenPgpDescription[]> {
+  return (await describeKeys(bytes)).filter((key) => key.kind === 'openpgp');
+}
+
 describe('what is shown of a key for review', () => {
   it('is its fingerprint as gpg prints it, its user ids, subkeys and dates', async () => {
     const key = gpg.generate('Ada L <ada@example.org>', 'rsa2048', 'sign', '2y');
     const subkey = gpg.addSubkey(key, 'rsa2048');
     gpg.run(['--quick-add-uid', key, 'Second <second@example.org>']);
-    const [description, ...more] = await describeKeys(gpg.publicKey(key));
+    const [description, ...more] = await describeOpenPgp(gpg.publicKey(key));
     expect(more).toEqual([]);
     const printed = gpg.run(['--fingerprint', key]).toString().toUpperCase();
     expect(printed).toContain(description?.displayFingerprint);
@@ -220,7 +224,7 @@ describe('what is shown of a key for review', () => {
     });
     const packets = key.toPacketList();
     packets.push(openpgp.UserIDPacket.fromObject({ name: 'Forged', email: 'forged@example.com' }));
-    const [description] = await describeKeys(packets.write());
+    const [description] = await describeOpenPgp(packets.write());
     expect(description?.userIds).toEqual(['Honest <honest@example.com>']);
   });
 });

@@ -20,8 +20,18 @@ describe('the refusal of an image', () => {
   });
 
   it('stays one readable line however many signatures there are', () => {
-    expect(refusal('example.com/app', Array<Fault>(16).fill(stranger)).message).toBe(
-      'example.com/app: none of its 16 signatures holds: (1) a stranger made it, (2) a stranger made it, (3) a stranger made it, (4) a stranger made it, and 12 more; trust them',
+    const faults = Array.from({ length: 16 }, (_, i) => ({ ...stranger, reason: `${i} made it` }));
+    expect(refusal('example.com/app', faults).message).toBe(
+      'example.com/app: none of its 16 signatures holds: (1) 0 made it, (2) 1 made it, (3) 2 made it, (4) 3 made it, and 12 more; trust them',
+    );
+  });
+
+  it('says once what is wrong with several signatures', () => {
+    expect(refusal('example.com/app', [stranger, stranger]).message).toBe(
+      'example.com/app: a stranger made it; trust them',
+    );
+    expect(refusal('example.com/app', [stranger, changed, stranger]).message).toContain(
+      'none of its 3 signatures holds: (1) a stranger made it, (2) it was changed; do not use it',
     );
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { framePackets } from '../../../src/trust/packets.ts';
+import { frameMessage, framePackets } from '../../../src/trust/packets.ts';
 
 function frame(...octets: number[]) {
   const packets = framePackets(Uint8Array.from(octets), 10);
@@ -37,5 +37,35 @@ describe('framing packets', () => {
   it('refuses partial and indeterminate lengths', () => {
     expect(frame(0xc2, 224, 0)).toBe('it is not a sequence of OpenPGP packets');
     expect(frame(0x8b, 0, 0)).toBe('it is not a sequence of OpenPGP packets');
+  });
+});
+
+describe('framing a message', () => {
+  function bodies(...octets: number[]) {
+    const packets = frameMessage(Uint8Array.from(octets), 10);
+    if (typeof packets === 'string') return packets;
+    return packets.map(({ tag, body }) => [tag, ...body]);
+  }
+
+  it('puts the pieces of a body together', () => {
+    expect(bodies(0xcb, 225, 1, 2, 224, 3, 1, 4, 0xc2, 1, 9)).toEqual([
+      [11, 1, 2, 3, 4],
+      [2, 9],
+    ]);
+    expect(bodies(0xcb, 225, 1, 2, 0)).toEqual([[11, 1, 2]]);
+  });
+
+  it('lets a body of indeterminate length reach to the end', () => {
+    expect(bodies(0xa3, 1, 2, 3)).toEqual([[8, 1, 2, 3]]);
+    expect(bodies(0xa3)).toEqual([[8]]);
+  });
+
+  it('refuses pieces that are cut short or never end', () => {
+    const broken = 'it is not a sequence of OpenPGP packets';
+    expect(bodies(0xcb, 225, 1)).toBe(broken);
+    expect(bodies(0xcb, 225, 1, 2)).toBe(broken);
+    expect(bodies(0xcb, 225, 1, 2, 5, 1)).toBe(broken);
+    expect(bodies(0xcb, 254, 1)).toBe(broken);
+    expect(bodies(0xcb, 5, 1)).toBe('it is truncated');
   });
 });
