@@ -2,6 +2,7 @@ import { type Credentials, loadAuth, loadRegistryAuth } from './auth.ts';
 import type { Directories } from './directories.ts';
 import { loadLimits } from './limits.ts';
 import { loadPaths } from './paths.ts';
+import { loadRegistries, type RegistryRule } from './registries.ts';
 import { loadStage1 } from './stage1.ts';
 
 /** One configuration entry, as a file would hold it. */
@@ -18,7 +19,8 @@ export interface ConfigDescription {
 
 /**
  * The configuration in force, in the shape `rkt config` prints: one `auth` or `dockerAuth` entry for
- * each host, then `paths` and `stage1` (empty strings where nothing is set), then Gantry's `limits`.
+ * each host, then `paths` and `stage1` (empty strings where nothing is set), then Gantry's `limits` and
+ * one `registries` entry for each prefix.
  * It holds the credentials, as rkt's does: it is for whoever can read the files anyway.
  */
 export function describeConfig(directories: Directories): ConfigDescription {
@@ -35,6 +37,7 @@ export function describeConfig(directories: Directories): ConfigDescription {
         location: stage1.location ?? '',
       }),
       entry('limits', { ...loadLimits(directories) }),
+      ...loadRegistries(directories).all.map(describeRegistry),
     ],
   };
 }
@@ -57,6 +60,21 @@ function describeRegistryAuth(directories: Directories): ConfigEntry[] {
   return byHost(loadRegistryAuth(directories)).map(([host, credentials]) =>
     entry('dockerAuth', { registries: [host], credentials: describeCredentials(credentials) }),
   );
+}
+
+function describeRegistry({ location, mirrors, lookaside, ...rule }: RegistryRule): ConfigEntry {
+  return entry('registries', {
+    ...rule,
+    ...(location === undefined ? {} : { location: placeText(location) }),
+    ...(mirrors === undefined
+      ? {}
+      : { mirrors: mirrors.map((mirror) => ({ location: placeText(mirror), http: mirror.http })) }),
+    ...(lookaside === undefined ? {} : { lookaside: lookaside.href }),
+  });
+}
+
+function placeText({ host, path }: { host: string; path: string }): string {
+  return path === '' ? host : `${host}/${path}`;
 }
 
 /** By host name, so that two runs print the same. */

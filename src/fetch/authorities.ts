@@ -62,10 +62,12 @@ function readDirectory(directory: string): string[] {
     });
   }
   // A directory made by `c_rehash` holds other files too: keys' hashes, revocation lists, READMEs.
-  return names
+  const texts = names
     .map((name) => readOptional(join(directory, name)))
     .filter((text) => text !== undefined)
     .filter(holdsCertificate);
+  // Each certificate lies there under its name and, as a link, under its hash.
+  return [...new Set(texts)];
 }
 
 function readOptional(path: string): string | undefined {

@@ -49,6 +49,7 @@ function headerValue(credentials: Credentials, host: string): string {
   }
 }
 
-function basic(user: string, password: string): string {
+/** The header that says who one is (RFC 7617). */
+export function basic(user: string, password: string): string {
   return `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`;
 }

@@ -4,7 +4,7 @@ import { isTransientFailure, statusFailure } from './failure.ts';
 import { shownUrl } from './location.ts';
 import { delayBeforeRetry, isTransientStatus, pause } from './pace.ts';
 import type { Reporter, Transfer } from './reporter.ts';
-import type { Transport } from './transport.ts';
+import type { Getter } from './transport.ts';
 
 /** Where a download's bytes go. */
 export interface DownloadTarget {
@@ -20,6 +20,18 @@ export interface Validators {
   readonly lastModified?: string | undefined;
 }
 
+/** What is downloaded, where more is known of it than its URL. */
+export interface DownloadSubject {
+  /** For the progress bar. */
+  readonly label: string;
+  /** Its size in bytes: an answer that announces or sends anything else is refused at once. */
+  readonly size?: number;
+  /** Its name is its digest, so every answer is of the one version there is. */
+  readonly immutable?: boolean;
+}
+
+const archive: DownloadSubject = { label: 'Downloading ACI' };
+
 /** How a download ended. */
 export interface DownloadOutcome {
   /** The copy the validators name is still the current one; nothing was written. */
@@ -30,18 +42,20 @@ export interface DownloadOutcome {
 /**
  * Downloads something large. A broken connection is taken up where it broke, with the validator of
  * the first answer as condition (RFC 9110 section 13.1.5), so that the bytes written are always of
- * one version; when the version changed meanwhile, the target starts over.
+ * one version; when the version changed meanwhile, the target starts over. What is named by its
+ * digest needs no condition.
  *
  * @throws GantryError `network`; `interrupted`; what the target throws, unchanged
  */
 export async function download(
-  transport: Transport,
+  getter: Getter,
   url: URL,
   known: Validators,
   target: DownloadTarget,
   report: Reporter,
+  subject: DownloadSubject = archive,
 ): Promise<DownloadOutcome> {
-  const session = new DownloadSession(transport, url, known, target, report);
+  const session = new DownloadSession(getter, url, known, target, report, subject);
   try {
     return await session.run();
   } finally {
@@ -51,11 +65,12 @@ export async function download(
 
 class DownloadSession {
   transfer: Transfer | undefined;
-  readonly #transport: Transport;
+  readonly #getter: Getter;
   readonly #url: URL;
   readonly #known: Validators;
   readonly #target: DownloadTarget;
   readonly #report: Reporter;
+  readonly #subject: DownloadSubject;
   #received = 0;
   /** Of the whole thing, once a server said it. */
   #total: number | undefined;
@@ -63,13 +78,15 @@ class DownloadSession {
   #validator: string | undefined;
 
   constructor(
-    transport: Transport,
+    getter: Getter,
     url: URL,
     known: Validators,
     target: DownloadTarget,
     report: Reporter,
+    subject: DownloadSubject,
   ) {
-    this.#transport = transport;
+    this.#getter = getter;
+    this.#subject = subject;
     this.#url = url;
     this.#known = known;
     this.#target = target;
@@ -77,7 +94,7 @@ class DownloadSession {
   }
 
   async run(): Promise<DownloadOutcome> {
-    const { pace, signal } = this.#transport;
+    const { pace, signal } = this.#getter;
     let failures = 0;
     for (let tries = 1; ; tries++) {
       const before = this.#received;
@@ -96,8 +113,8 @@ class DownloadSession {
   async #attempt(): Promise<Attempt> {
     let begun: Promise<void> | undefined;
     try {
-      if (this.#received > 0 && this.#validator === undefined) await this.#forget();
-      const head = await this.#transport.get(this.#url, this.#requestHeaders(), (answer) => {
+      if (this.#received > 0 && !this.#isResumable) await this.#forget();
+      const head = await this.#getter.get(this.#url, this.#requestHeaders(), (answer) => {
         const accepted = this.#accept(answer);
         begun = accepted?.begun;
         return accepted?.sink;
@@ -111,7 +128,14 @@ class DownloadSession {
     }
   }
 
+  get #isResumable(): boolean {
+    return this.#subject.immutable === true || this.#validator !== undefined;
+  }
+
   #requestHeaders(): Record<string, string> {
+    if (this.#received > 0 && this.#subject.immutable === true) {
+      return { range: `bytes=${this.#received}-` };
+    }
     if (this.#received > 0 && this.#validator !== undefined) {
       return { range: `bytes=${this.#received}-`, 'if-range': this.#validator };
     }
@@ -153,10 +177,14 @@ class DownloadSession {
 
   #begin(head: ResponseHead): void {
     const length = headerOf(head, 'content-length');
-    this.#total = length === undefined ? undefined : Number(length);
+    const { label, size } = this.#subject;
+    if (size !== undefined && length !== undefined && Number(length) !== size) {
+      throw this.#broken(`the server announces ${Number(length)} bytes of what has ${size}`);
+    }
+    this.#total = size ?? (length === undefined ? undefined : Number(length));
     this.#validator =
       headerOf(head, 'accept-ranges') === 'none' ? undefined : strongValidator(head);
-    this.transfer ??= this.#report.transfer('Downloading ACI', this.#total);
+    this.transfer ??= this.#report.transfer(label, this.#total);
   }
 
   async #forget(): Promise<void> {

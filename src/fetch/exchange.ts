@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream';
 import type { Dispatcher } from 'undici';
 
 /** The head of a response. */
@@ -14,9 +15,17 @@ export type ResponseHeaders = Readonly<Record<string, string | string[] | undefi
 /** Takes a response's body, piece by piece. A promise holds the next piece back until it settles. */
 export type BodySink = (chunk: Buffer) => void | Promise<void>;
 
-/** One GET request, without regard to redirects. */
+/** What Gantry asks of servers. */
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH';
+
+/** What a request brings along. One that is a stream needs a Content-Length among the headers. */
+export type RequestBody = Uint8Array | AsyncIterable<Uint8Array>;
+
+/** One request, without regard to redirects. */
 export interface ExchangeRequest {
+  readonly method: Method;
   readonly url: URL;
+  readonly body?: RequestBody | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly headersTimeout: number;
   readonly bodyTimeout: number;
@@ -27,7 +36,7 @@ export interface ExchangeRequest {
 const DISCARDED_BODY_LIMIT = 64 * 1024;
 
 /**
- * Sends one GET request and answers its head when the whole body went where `receive` said.
+ * Sends one request and answers its head when the whole body went where `receive` said.
  * This speaks undici's dispatch interface rather than its streams: a piece of the body goes from
  * the parser to the sink in one call, with no queue and no promise in between unless the sink asks
  * for one.
@@ -45,14 +54,20 @@ export function exchange(
       {
         origin: request.url.origin,
         path: `${request.url.pathname}${request.url.search}`,
-        method: 'GET',
+        method: request.method,
         headers: { ...request.headers },
+        ...(request.body === undefined ? {} : { body: bodyOf(request.body) }),
         headersTimeout: request.headersTimeout,
         bodyTimeout: request.bodyTimeout,
       },
       handler,
     );
   });
+}
+
+/** undici takes iterables as well; its types only know Node's own streams. */
+function bodyOf(body: RequestBody): Readable | Uint8Array {
+  return body instanceof Uint8Array ? body : Readable.from(body, { objectMode: false });
 }
 
 /** The header's value; of one sent several times, the first. */
@@ -109,7 +124,9 @@ class ResponseHandler implements Dispatcher.DispatchHandler {
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#reason !== undefined) return;
+    // A parser that goes on after a pause says "nothing" first: to hold that back would pause it again,
+    // without end and without a look at the network.
+    if (this.#reason !== undefined || chunk.length === 0) return;
     if (this.#sink === undefined) {
       this.#discard(chunk);
       return;

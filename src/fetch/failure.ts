@@ -70,6 +70,19 @@ export function isTransientFailure(error: unknown): boolean {
   return code !== undefined && transientCodes.has(code);
 }
 
+/** Whether what answered to https speaks something else. */
+export function isPlainHttpFailure(error: unknown): boolean {
+  if (!(error instanceof GantryError) || error.code !== 'network') return false;
+  const code = codeOf(error.cause);
+  if (code === undefined) return false;
+  return code === 'EPROTO' || /^ERR_SSL_(WRONG_VERSION|PACKET_LENGTH)/.test(code);
+}
+
+/** Whether nothing listens there. */
+export function isRefusedConnection(error: unknown): boolean {
+  return error instanceof GantryError && codeOf(error.cause) === 'ECONNREFUSED';
+}
+
 /** Whether no server was reached at all: another path on the same host will fare no better. */
 export function isConnectionFailure(error: unknown): boolean {
   return error instanceof GantryError && error.code === 'network' && error.cause !== undefined;
@@ -105,7 +118,9 @@ function certificateFault(code: string, error: unknown): string | undefined {
   }
   if (code === 'CERT_HAS_EXPIRED') return `the server's certificate has expired; renew it ${how}`;
   if (!/CERT|UNABLE_TO|SELF_SIGNED|ISSUER/.test(code) || code.startsWith('UND_')) return undefined;
-  return `the server's certificate is not trusted (${messageOf(error)}): name its authority in SSL_CERT_FILE ${how}`;
+  // Node adds, behind a semicolon, advice on options of its own.
+  const [why = code] = messageOf(error).split(';', 1);
+  return `the server's certificate is not trusted (${why}): name its authority in SSL_CERT_FILE ${how}`;
 }
 
 function messageOf(error: unknown): string {

@@ -34,7 +34,8 @@ function parseProxy(value: string, name: string): URL {
   return url;
 }
 
-function isLoopback(hostname: string): boolean {
+/** Whether a host of a URL is this machine itself. */
+export function isLoopback(hostname: string): boolean {
   const host = withoutBrackets(hostname);
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

@@ -286,6 +286,9 @@ describe('the description of the configuration', () => {
   it('has the shape rkt prints', () => {
     write('local/auth.d/a.json', basic(['z.example', 'a.example']));
     write('local/paths.d/a.json', entry('paths', { data: '/d' }));
+    const mirrors = [{ location: 'm.example:5000/cache', http: true }];
+    const registry = entry('registries', { prefix: 'r.example/team', mirrors });
+    write('local/registries.d/a.json', registry);
     const user = { user: 'ann', password: 's3cret' };
     expect(describeConfig(directories)).toEqual({
       stage0: [
@@ -294,6 +297,7 @@ describe('the description of the configuration', () => {
         entry('paths', { data: '/d', 'stage1-images': '' }),
         entry('stage1', { name: '', version: '', location: '' }),
         entry('limits', { ...defaultUnpackLimits }),
+        registry,
       ],
     });
   });
