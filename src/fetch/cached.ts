@@ -1,6 +1,8 @@
 import { statSync } from 'node:fs';
 import type { ImageRecord } from '../image/image-record.ts';
-import type { PathReference, Reference } from '../image/reference.ts';
+import { archLabel, ociPlatform } from '../image/platform.ts';
+import type { PathReference, Reference, RegistryReference } from '../image/reference.ts';
+import { repositoryName } from '../image/repository.ts';
 import { wishOf } from '../image/wish.ts';
 import type { Store } from '../store/store.ts';
 import { dependencyFinder, findByWish } from '../store/wish-lookup.ts';
@@ -32,17 +34,46 @@ export function findCached(reference: Reference, context: CacheContext): ImageRe
       report.debug(`image: using image from the store with hash ${record.id}`);
     return record;
   }
-  if (reference.kind === 'path' || context.pullPolicy === 'update') return undefined;
-  if (sameNamedFile(reference) !== undefined) return undefined;
-  const record =
-    reference.kind === 'url'
-      ? findByUrl(store, reference.url)
-      : findByWish(store, wishOf(reference));
+  if (context.pullPolicy === 'update' || sameNamedFile(reference) !== undefined) return undefined;
+  const record = findStored(store, reference);
   if (record === undefined || !hasDependencies(store, record)) return undefined;
   const what =
     reference.kind === 'url' ? `url ${record.source.url}` : `image name ${reference.text}`;
   report.debug(`image: using image from local store for ${what}`);
   return record;
+}
+
+function findStored(store: Store, reference: Reference): ImageRecord | undefined {
+  switch (reference.kind) {
+    case 'url':
+      return findByUrl(store, reference.url);
+    case 'name':
+      return findByWish(store, wishOf(reference));
+    case 'registry':
+      return findByRegistry(store, reference);
+    case 'id':
+    case 'path':
+    case 'layout':
+      // Files are read each time: who names one means what is in it now.
+      return undefined;
+  }
+}
+
+/** The stored image that a registry reference means, for the platform it asks for. */
+export function findByRegistry(
+  store: Store,
+  reference: RegistryReference,
+): ImageRecord | undefined {
+  const platform = reference.platform ?? ociPlatform(new Map());
+  const wanted = { os: platform.os, arch: archLabel(platform) };
+  if (reference.digest === undefined) {
+    const labels = new Map(Object.entries({ version: reference.tag ?? 'latest', ...wanted }));
+    const name = repositoryName(reference.repository);
+    return store.findImage({ kind: 'name', text: reference.text, name, labels });
+  }
+  const record = store.findImage(reference);
+  const { os, arch } = record?.labels ?? {};
+  return os === wanted.os && arch === wanted.arch ? record : undefined;
 }
 
 /** The stored image that came from a URL last. */

@@ -1,9 +1,14 @@
 import { GantryError } from '../error.ts';
 import type { ImageRecord } from '../image/image-record.ts';
-import type { Reference, UrlReference } from '../image/reference.ts';
+import type {
+  LayoutReference,
+  Reference,
+  RegistryReference,
+  UrlReference,
+} from '../image/reference.ts';
 import { completeLabels, type Wish, wishOf, wishOfDependency } from '../image/wish.ts';
 import { findByWish } from '../store/wish-lookup.ts';
-import { findByUrl, findCached, sameNamedFile } from './cached.ts';
+import { findByRegistry, findByUrl, findCached, sameNamedFile } from './cached.ts';
 import type { FetchContext } from './context.ts';
 import type { Endpoint } from './discovery-template.ts';
 import { fetchFileImage } from './file-image.ts';
@@ -60,7 +65,7 @@ class ImageFetch {
     const signature =
       options.signature === undefined ? undefined : parseSignatureLocation(options.signature);
     const record = await this.#fetchOne(reference, signature).catch((error: unknown) => {
-      throw namingImage(reference.text, error);
+      throw suggestingRegistry(reference, namingImage(reference.text, error));
     });
     await this.#fetchDependencies(record, []);
     this.#context.store.touch(record);
@@ -78,7 +83,33 @@ class ImageFetch {
         return this.#fetchByUrl(meant, signature);
       case 'name':
         return this.#fetchByName(wishOf(meant), signature);
+      case 'registry':
+        return this.#fetchFromRegistry(meant, signature);
+      case 'layout':
+        return this.#fetchFromLayout(meant, signature);
     }
+  }
+
+  async #fetchFromRegistry(
+    reference: RegistryReference,
+    signature: SignatureLocation | undefined,
+  ): Promise<ImageRecord> {
+    if (signature !== undefined) throw noSuchSignature(reference.text);
+    const find = () => findByRegistry(this.#context.store, reference);
+    const stored = await this.#fromStore(find, `image name ${reference.text}`);
+    if (stored !== undefined) return stored;
+    const { fetchRegistryImage } = await import('./registry-image.ts');
+    return await fetchRegistryImage(reference, this.#context);
+  }
+
+  async #fetchFromLayout(
+    reference: LayoutReference,
+    signature: SignatureLocation | undefined,
+  ): Promise<ImageRecord> {
+    if (signature !== undefined && reference.format === 'oci')
+      throw noSuchSignature(reference.text);
+    const { fetchLayoutImage } = await import('./layout-image.ts');
+    return await fetchLayoutImage(reference, signature, this.#context, this.#transport);
   }
 
   async #findById(reference: Reference): Promise<ImageRecord> {
@@ -191,6 +222,15 @@ function namingImage(image: string, error: unknown): unknown {
   return unnamed ? prefixed(image, error) : error;
 }
 
+/** Who comes from docker or podman writes an image in a registry as other images are written here. */
+function suggestingRegistry({ kind, text }: Reference, error: unknown): unknown {
+  const looksSo = kind === 'name' && /^[^/:,]+\.[^/:,]+\/[^,]+$/.test(text);
+  if (!looksSo || !(error instanceof GantryError) || error.code !== 'discovery') return error;
+  const { code, message, cause } = error;
+  const advice = `if it is an image in a registry, say docker://${text}`;
+  return new GantryError(code, `${message}; ${advice}`, { cause });
+}
+
 /** The operator never wrote a dependency's name. */
 function namingDependent(dependent: string, error: unknown): unknown {
   const refusal = error instanceof GantryError && error.code !== 'interrupted';
@@ -199,6 +239,13 @@ function namingDependent(dependent: string, error: unknown): unknown {
 
 function prefixed(what: string, error: GantryError): GantryError {
   return new GantryError(error.code, `${what}: ${error.message}`, { cause: error.cause });
+}
+
+function noSuchSignature(image: string): GantryError {
+  return new GantryError(
+    'usage',
+    `${image}: --signature is for archives: an image's signatures lie beside it in its registry or layout`,
+  );
 }
 
 function warnOfMissingChecks({ insecure, report }: FetchContext): void {

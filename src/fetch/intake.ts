@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { GantryError } from '../error.ts';
 import type { ImageRecord, ImageSource } from '../image/image-record.ts';
-import type { Provenance } from '../image/provenance.ts';
+import type { OpenPgpProvenance, Provenance } from '../image/provenance.ts';
 import { requireGranted, type Wish } from '../image/wish.ts';
 import type { Ingest, StagedImage } from '../store/staged-image.ts';
 import { startVerification, type Verification } from '../trust/verification.ts';
@@ -30,6 +31,8 @@ export class Intake implements DownloadTarget {
   readonly #voucher: Voucher;
   readonly #wish: Wish | undefined;
   #verification: Verification | undefined;
+  /** The signature file that the verification is about. */
+  #signature: Uint8Array | undefined;
   #ingest: Ingest | undefined;
   /** The archive is damaged; kept back, because a broken signature is the better explanation. */
   #fault: GantryError | undefined;
@@ -88,7 +91,8 @@ export class Intake implements DownloadTarget {
       const provenance = await this.#verdict(staged);
       if (this.#wish !== undefined) requireGranted(this.#wish, staged.manifest, staged.id);
       this.#context.signal?.throwIfAborted();
-      const record = await staged.commit({ source, provenance });
+      const signature = provenance.kind === 'openpgp' ? this.#signature : undefined;
+      const record = await staged.commit({ source, provenance, signature });
       this.#reportVerdict(provenance);
       return record;
     } catch (error) {
@@ -118,6 +122,7 @@ export class Intake implements DownloadTarget {
 
   #verificationBy(signature: Uint8Array): Promise<Verification> {
     const { directories } = this.#context;
+    this.#signature = signature;
     return startVerification({ signature, directories, name: this.#wish?.name });
   }
 
@@ -142,7 +147,7 @@ export class Intake implements DownloadTarget {
     if (this.#voucher.kind === 'none') {
       // Nobody is asked now; but who vouched for this very content before has not taken it back.
       const known = this.#context.store.getImage(staged.id)?.provenance;
-      if (known?.kind === 'openpgp') return known;
+      if (known !== undefined && known.kind !== 'unverified') return known;
       return { kind: 'unverified', reason: 'fetched with --insecure-options=image' };
     }
     if (this.#voucher.kind === 'deferred') {
@@ -152,7 +157,8 @@ export class Intake implements DownloadTarget {
       }
     }
     if (this.#verification === undefined) throw new GantryError('internal', `${name}: no verdict`);
-    return await this.#verification.conclude(name);
+    const provenance = await this.#verification.conclude(name);
+    return { ...provenance, ...keptSignature(staged, this.#signature) };
   }
 
   /** Without a name to ask the signature about, the damage is all there is to say. */
@@ -175,4 +181,17 @@ export class Intake implements DownloadTarget {
     this.#context.report.info('image: signature verified:');
     this.#context.report.info(`  ${provenance.userId ?? provenance.fingerprint}`);
   }
+}
+
+/** What the record says of a detached signature that is kept with its image. */
+function keptSignature(
+  { blob }: StagedImage,
+  signature: Uint8Array | undefined,
+): Pick<OpenPgpProvenance, 'signature' | 'signed' | 'signatureBlob'> {
+  const { algorithm, hex } = blob;
+  const signed = { what: 'archive', digest: { algorithm, hex } } as const;
+  if (signature === undefined) return { signature: 'detached', signed };
+  const own = createHash('sha256').update(signature).digest('hex');
+  const signatureBlob = { algorithm: 'sha256', hex: own, size: signature.length } as const;
+  return { signature: 'detached', signed, signatureBlob };
 }

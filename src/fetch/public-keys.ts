@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises';
-import { errnoOf, GantryError } from '../error.ts';
+import { GantryError, reasonOf } from '../error.ts';
 import type { TransportContext } from './context.ts';
 import { Discovery } from './discovery.ts';
 import { fetchDocument } from './document.ts';
@@ -84,7 +84,7 @@ async function readKey(path: string): Promise<PublicKey> {
     return { url: path, bytes: await readFile(path) };
   } catch (cause) {
     if (cause instanceof GantryError) throw cause;
-    throw new GantryError('not-found', `error accessing the key ${path}: ${errnoOf(cause)}`, {
+    throw new GantryError('not-found', `error accessing the key ${path}: ${reasonOf(cause)}`, {
       cause,
     });
   }

@@ -90,11 +90,12 @@ async function downloadImage(
     // A 304 may leave out what it does not change (RFC 9110 section 15.4.5).
     const { expiresAt: _, ...before } = stored.source;
     const renewed = { ...stored, source: { ...before, ...source } };
-    context.store.updateImage(renewed);
-    return renewed;
+    if (await context.store.updateImage(renewed)) return renewed;
   } finally {
     await intake.abort();
   }
+  // It was removed while the server was asked about it.
+  return await downloadImage(remote, undefined, context, transport);
 }
 
 async function voucherFor(
