@@ -84,7 +84,7 @@ describe('public keys', () => {
     world.serve({ 'example.com/keys.gpg': status(404) });
     await expect(fetchKeys({ location: url })).rejects.toThrow('bad HTTP status code: 404');
     await expect(fetchKeys({ location: '/nonexistent/key' })).rejects.toThrow(
-      'error accessing the key /nonexistent/key: ENOENT',
+      'error accessing the key /nonexistent/key: no such file or directory',
     );
     await expect(fetchKeys({ location: world.directory })).rejects.toThrow(/not a regular file/);
     world.serve({ 'example.com/keys.gpg': body(Buffer.alloc((1 << 20) + 1)) });

@@ -446,3 +446,24 @@ describe('warnings', () => {
     expect(world.report.lines.join()).not.toContain('hidden');
   });
 });
+
+describe('a body', () => {
+  it('that is held back piece by piece, and comes with pauses, comes to its end', async () => {
+    world.serve({
+      'example.com/slow': (_, response) => {
+        response.writeHead(200, { 'content-length': '3' });
+        for (const [index, piece] of ['a', 'b', 'c'].entries()) {
+          setTimeout(() => response.write(piece), 20 * index);
+        }
+      },
+    });
+    const transport = new Transport(world.context());
+    let text = '';
+    // Settled at once, so that the parser is paused and goes on before anything more has come.
+    await transport.get(new URL('https://example.com/slow'), {}, () => async (chunk) => {
+      text += chunk.toString();
+    });
+    await transport.close();
+    expect(text).toBe('abc');
+  });
+});

@@ -316,6 +316,19 @@ describe('an image by name', () => {
     );
   });
 
+  it('that may be meant for a registry is advised of how to say so', async () => {
+    world.serve({});
+    const context = fetchContext(world);
+    await expect(
+      fetchImage(parseReference('unknown.example.org/team/app:1.2'), context),
+    ).rejects.toThrow(
+      /; if it is an image in a registry, say docker:\/\/unknown\.example\.org\/team\/app:1\.2$/,
+    );
+    await expect(fetchImage(parseReference('unknown,version=1'), context)).rejects.toThrow(
+      /^(?!.*docker:)/,
+    );
+  });
+
   it('is refused before its download when no trusted key can have signed it', async () => {
     await discoverable({ 'example.com/app-1.0.0': await makeImage('example.com/app') }, stranger);
     const context = fetchContext(world);
