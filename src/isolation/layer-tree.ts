@@ -68,15 +68,23 @@ export class LayerTree {
   entries(path: string): string[] {
     const names = new Set<string>();
     const hidden = new Set<string>();
-    const directory = this.#resolve(path, true);
-    for (const layer of directory?.layers ?? []) {
-      const own = join(layer, directory?.path ?? '');
-      for (const entry of readdirSync(own)) {
+    for (const directory of this.directories(path)) {
+      for (const entry of readdirSync(directory)) {
         if (names.has(entry) || hidden.has(entry)) continue;
-        (isWhiteout(lstatSync(join(own, entry))) ? hidden : names).add(entry);
+        (isWhiteout(lstatSync(join(directory, entry))) ? hidden : names).add(entry);
       }
     }
     return [...names];
+  }
+
+  /**
+   * The directories of the layers that the one at `path` is made of, absolute, top first; none where
+   * there is no directory. Below the layer no part of such a path is a symbolic link.
+   */
+  directories(path: string): string[] {
+    const found = this.#resolve(path, true);
+    if (found === undefined || !found.stats.isDirectory()) return [];
+    return found.layers.map((layer) => join(layer, found.path));
   }
 
   #resolve(path: string, followLast: boolean): Found | undefined {

@@ -61,6 +61,7 @@ export type AppStep =
   | readonly ['rlimit', name: string, soft: string, hard: string]
   | readonly ['env', name: string, value: string]
   | readonly ['chdir', path: string]
+  | readonly ['stop-signal', number: string]
   | readonly ['exec', path: string, argv0: string, ...args: string[]];
 
 /** Done by the supervisor when every process of the pod is gone. */

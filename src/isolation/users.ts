@@ -18,6 +18,7 @@ export interface Credentials {
 /** What an app section says of its user. */
 export interface UserChoice {
   readonly user: string;
+  /** Empty: the user's own, as OCI images have it; then the user's supplementary groups come along. */
   readonly group: string;
   readonly supplementaryGids: readonly number[];
 }
@@ -30,9 +31,17 @@ interface PasswdEntry {
   readonly shell: string;
 }
 
+interface GroupEntry {
+  readonly name: string;
+  readonly gid: number;
+  readonly members: readonly string[];
+}
+
 /**
  * Turns user and group into numbers, as appc spec/aci.md (`user`, `group`) has it: a name of the
  * image's own etc/passwd or etc/group first, then a number, and for a path the owner of that file.
+ * Without a group, as image-spec config.md (`User`) has it: the user's group in etc/passwd, or 0 for one
+ * who is not there, and the groups etc/group says the user is in.
  * @param where names the app, for messages
  * @throws GantryError `launch` naming the user, group or file the image does not have
  */
@@ -49,7 +58,7 @@ export function resolveUser(choice: UserChoice, tree: LayerTree, where: string):
   return {
     uid,
     gid,
-    gids: [...new Set(choice.supplementaryGids)],
+    gids: [...new Set([...choice.supplementaryGids, ...memberships(choice, account, tree)])],
     name: account?.name ?? (uid === 0 ? 'root' : String(uid)),
     home: account?.home || (uid === 0 ? '/root' : '/'),
     shell: account?.shell || '/bin/sh',
@@ -81,14 +90,26 @@ function resolveGid(
 ): number {
   if (group === '') return account?.gid ?? 0;
   if (group.startsWith('/')) return ownerOf(group, 'group', tree, where).gid;
-  const named = readGroups(tree).get(group);
-  if (named !== undefined) return named;
+  const named = readGroups(tree).find((entry) => entry.name === group);
+  if (named !== undefined) return named.gid;
   const id = numericId(group === 'root' ? '0' : group);
   if (id !== undefined) return id;
   throw new GantryError(
     'launch',
     `${where}: the image has no group ${JSON.stringify(group)} in /etc/group: give a number with --group`,
   );
+}
+
+/** docker and podman add these where an image names no group. */
+function memberships(
+  { group }: UserChoice,
+  account: PasswdEntry | undefined,
+  tree: LayerTree,
+): number[] {
+  if (group !== '' || account === undefined) return [];
+  return readGroups(tree)
+    .filter(({ members }) => members.includes(account.name))
+    .map(({ gid }) => gid);
 }
 
 function ownerOf(
@@ -126,15 +147,14 @@ function readPasswd(tree: LayerTree): PasswdEntry[] {
   });
 }
 
-/** group(5): ids by name; of several lines with one name the first counts. */
-function readGroups(tree: LayerTree): Map<string, number> {
-  const groups = new Map<string, number>();
-  for (const line of lines(tree, '/etc/group')) {
-    const [name, , gid] = line.split(':');
+/** group(5); of several lines with one name the first counts. */
+function readGroups(tree: LayerTree): GroupEntry[] {
+  return lines(tree, '/etc/group').flatMap((line) => {
+    const [name, , gid, members] = line.split(':');
     const id = numericId(gid ?? '');
-    if (name && id !== undefined && !groups.has(name)) groups.set(name, id);
-  }
-  return groups;
+    if (!name || id === undefined) return [];
+    return [{ name, gid: id, members: members?.split(',') ?? [] }];
+  });
 }
 
 function lines(tree: LayerTree, path: string): string[] {

@@ -1,6 +1,6 @@
 import { GantryError } from '../error.ts';
 import { parseAppName, sanitizeAppName } from '../image/identifier.ts';
-import type { App } from '../image/image-manifest.ts';
+import type { App, ImageManifest } from '../image/image-manifest.ts';
 import type { Isolator } from '../image/isolator.ts';
 import { quote } from '../image/quotation.ts';
 import { CAPABILITY_ISOLATORS, removeIsolator, retainIsolator } from '../isolation/isolators.ts';
@@ -44,24 +44,16 @@ export function appNames(apps: readonly AppRequest[]): string[] {
  */
 export function appSection(app: AppRequest, pod: PodRequest): App {
   const base = app.record.manifest.app ?? BARE;
-  const exec = app.exec === undefined ? base.exec : [app.exec];
-  if (exec.length === 0) {
-    const lacks =
-      app.record.manifest.app === undefined ? 'no app section' : 'no exec in its app section';
-    throw new GantryError(
-      'usage',
-      `image ${app.record.name} has ${lacks} and --exec argument is not provided`,
-    );
-  }
+  const exec = execOf(base, app);
   const { workingDirectory = base.workingDirectory } = app;
   if (!workingDirectory.startsWith('/')) {
     throw new GantryError('usage', `--working-dir: ${quote(workingDirectory)} is no absolute path`);
   }
   return {
     ...base,
-    exec: [...exec, ...app.args],
+    exec,
     user: app.user ?? base.user,
-    group: app.group ?? base.group,
+    group: app.group ?? groupOf(base, app),
     supplementaryGids: [...(app.supplementaryGids ?? base.supplementaryGids)],
     workingDirectory,
     environment: environment(base, app, pod),
@@ -71,15 +63,45 @@ export function appSection(app: AppRequest, pod: PodRequest): App {
   };
 }
 
+/**
+ * What is executed. Arguments follow the exec of an appc image, as in rkt; of an OCI image they take the
+ * place of its default arguments (image-spec config.md, `Cmd`). A program named by --exec takes the
+ * place of all the image says, as it does of docker's `--entrypoint`.
+ */
+function execOf(base: App, app: AppRequest): string[] {
+  const { exec, args } = app;
+  if (exec !== undefined) return [exec, ...args];
+  // Without an entrypoint the first of them is the program.
+  if (base.entrypoint !== undefined && args.length > 0) return [...base.entrypoint, ...args];
+  if (base.exec.length > 0) return [...base.exec, ...args];
+  throw new GantryError(
+    'usage',
+    `image ${app.record.name} has ${lackOf(app.record.manifest)} and --exec argument is not provided`,
+  );
+}
+
+/** Why an image does not say what to execute. */
+function lackOf({ app }: ImageManifest): string {
+  if (app === undefined) return 'no app section';
+  return app.entrypoint === undefined ? 'no exec in its app section' : 'neither entrypoint nor cmd';
+}
+
+/** In an OCI image user and group are one setting, so another user comes with that one's own group. */
+function groupOf(base: App, app: AppRequest): string {
+  return base.entrypoint !== undefined && app.user !== undefined ? '' : base.group;
+}
+
 /** appc spec/aci.md, `environment`. */
-const VARIABLE = /^[A-Za-z_][A-Za-z0-9_.-]*$/;
+export function isVariableName(name: string): boolean {
+  return /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name);
+}
 
 /** From the lowest rank to the highest, as rkt has it: inherited, image, app, every app. */
 function environment(base: App, app: AppRequest, pod: PodRequest): App['environment'] {
   // Shells export names of their own making, such as BASH_FUNC_x%%: those are not passed on.
-  const inherited = [...(pod.inheritedEnvironment ?? [])].filter(([name]) => VARIABLE.test(name));
+  const inherited = [...(pod.inheritedEnvironment ?? [])].filter(([name]) => isVariableName(name));
   const asked = [...(app.environment ?? []), ...(pod.setEnvironment ?? [])];
-  const bad = asked.find(([name]) => !VARIABLE.test(name));
+  const bad = asked.find(([name]) => !isVariableName(name));
   if (bad !== undefined) {
     throw new GantryError(
       'usage',

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
 import { GantryError } from '../error.ts';
 import type { ImageId } from '../image/digest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
@@ -45,7 +46,7 @@ export function imagesOf(record: ImageRecord, find: DependencyFinder): ImageReco
 
 /**
  * The absolute directories an image's root file system is made of, top first.
- * @throws GantryError `not-found` for an image that was removed meanwhile
+ * @throws GantryError `not-found` for an image that was removed meanwhile, `launch` for one of no layers
  */
 export async function layersOf(
   store: Store,
@@ -53,6 +54,9 @@ export async function layersOf(
   find: DependencyFinder,
 ): Promise<string[]> {
   const layers = await store.layerPaths(record, find);
+  if (layers.length === 0) {
+    throw new GantryError('launch', `image ${record.name} has no layers: there is nothing to run`);
+  }
   for (const layer of layers) {
     if (statSync(layer, { throwIfNoEntry: false }) === undefined) {
       throw new GantryError(
@@ -62,4 +66,10 @@ export async function layersOf(
     }
   }
   return layers;
+}
+
+/** The names of those layers that are trees of the store, for image gc to keep. */
+export function treesOf(store: Store, layers: readonly string[]): string[] {
+  const trees = layers.filter((layer) => dirname(layer) === store.layout.layers);
+  return [...new Set(trees.map((layer) => basename(layer)))];
 }

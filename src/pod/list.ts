@@ -1,4 +1,3 @@
-import type { ImageId } from '../image/digest.ts';
 import { podsIn } from './find.ts';
 import { NAMED_PHASES, PHASES, type Phase } from './phase.ts';
 import { Pod } from './pod.ts';
@@ -13,15 +12,16 @@ export function listPods(dataDir: string): PodSummary[] {
 }
 
 /**
- * The images that pods are made of, in any phase, dependencies included: image gc and `image rm`
- * leave their trees alone. Hold the store's image pin where a pod may just be in the making.
+ * The images that pods are made of, in any phase, dependencies included, by id, and the trees of layers
+ * their roots lie over, by name: image gc and `image rm` leave these alone. Hold the store's image pin where a pod may just be in the making.
  */
-export function imagesInUse(dataDir: string): Set<ImageId> {
-  const images = new Set<ImageId>();
+export function imagesInUse(dataDir: string): Set<string> {
+  const inUse = new Set<string>();
   eachPod(dataDir, PHASES, (pod) => {
-    for (const id of readRecord(pod)?.images ?? []) images.add(id);
+    const { images = [], trees = [] } = readRecord(pod) ?? {};
+    for (const name of [...images, ...trees]) inUse.add(name);
   });
-  return images;
+  return inUse;
 }
 
 /**

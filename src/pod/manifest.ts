@@ -1,11 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { parseIdentifier } from '../image/identifier.ts';
-import type { Annotation, App } from '../image/image-manifest.ts';
+import type { Annotation, App, Label } from '../image/image-manifest.ts';
+import type { ImageRecord } from '../image/image-record.ts';
 import { type PodManifest, parsePodManifest, type RuntimeApp } from '../image/pod-manifest.ts';
-import type { EmptyVolume } from '../image/volume.ts';
+import type { Credentials } from '../isolation/users.ts';
+import type { PodSettings } from '../stage1/settings.ts';
+import { isVariableName } from './app-section.ts';
 import type { Pod } from './pod.ts';
 import type { AppRequest, PodRequest } from './request.ts';
+import type { PodVolume } from './volumes.ts';
 
 /** The version of the App Container specification pod manifests are written in. */
 const AC_VERSION = '0.8.11';
@@ -34,17 +38,21 @@ export interface NamedApp {
   readonly section: App;
 }
 
-/** The manifest of a pod in which every volume and every app's section is said (appc spec/pods.md). */
+/**
+ * The manifest of a pod in which every volume and every app's section is said (appc spec/pods.md).
+ * @param settings what was decided about the apps, in the same order
+ */
 export function podManifest(
   request: PodRequest,
   apps: readonly NamedApp[],
-  volumes: readonly EmptyVolume[],
+  settings: PodSettings,
+  volumes: readonly PodVolume[],
 ): PodManifest {
   return {
     acVersion: AC_VERSION,
     acKind: 'PodManifest',
-    apps: apps.map(runtimeApp),
-    volumes: [...volumes],
+    apps: apps.map((app, index) => runtimeApp(app, settings.apps[index]?.credentials)),
+    volumes: volumes.map(({ volume }) => volume),
     isolators: [],
     annotations: named(request.annotations),
     ports: [],
@@ -53,16 +61,40 @@ export function podManifest(
   };
 }
 
-function runtimeApp({ name, request, section }: NamedApp): RuntimeApp {
+function runtimeApp(
+  { name, request, section }: NamedApp,
+  credentials: Credentials | undefined,
+): RuntimeApp {
   const { record } = request;
   return {
     name,
-    image: { name: record.name, id: record.id, labels: record.manifest.labels },
-    app: section,
+    image: { name: record.name, id: record.id, labels: labelsOf(record) },
+    app: asAppc(section, credentials),
     mounts: section.mountPoints.map((point) => ({ volume: point.name, path: point.path })),
     readOnlyRootFS: request.readOnlyRootfs ?? false,
     annotations: named(request.annotations),
   };
+}
+
+/**
+ * What appc's manifest can hold of an OCI image: every app of its names a group there, so it is what came
+ * of naming none; and variables have the names of a shell's. The plan holds them all.
+ */
+function asAppc(section: App, credentials: Credentials | undefined): App {
+  const groups =
+    section.group === ''
+      ? {
+          group: String(credentials?.gid ?? 0),
+          supplementaryGids: [...(credentials?.gids ?? [])],
+        }
+      : {};
+  const environment = section.environment.filter(({ name }) => isVariableName(name));
+  return { ...section, ...groups, environment };
+}
+
+/** The labels of the name the image was found by. */
+function labelsOf({ labels }: ImageRecord): Label[] {
+  return Object.entries(labels).map(([name, value]) => ({ name, value }));
 }
 
 function named(annotations: ReadonlyMap<string, string> | undefined): Annotation[] {

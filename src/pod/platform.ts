@@ -2,13 +2,15 @@ import { GantryError } from '../error.ts';
 import { type ImageManifest, labelOf } from '../image/image-manifest.ts';
 import { quote } from '../image/quotation.ts';
 
-/** The appc `arch` labels whose programs this machine's kernel runs, by Node's name of the machine. */
+/** The `arch` labels (appc's, which OCI's platforms are turned into) whose programs this machine's kernel runs, by Node's name of the machine. */
 const RUNNABLE: Readonly<Record<string, readonly string[]>> = {
   x64: ['amd64', 'i386'],
   ia32: ['i386'],
   arm64: ['aarch64', 'armv7l', 'armv6l'],
   arm: ['armv7l', 'armv6l'],
+  loong64: ['loong64'],
   ppc64: ['ppc64le'],
+  riscv64: ['riscv64'],
   s390x: ['s390x'],
 };
 

@@ -1,19 +1,9 @@
-import {
-  chmodSync,
-  chownSync,
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { appSpecOf } from '../image/app-spec.ts';
 import { displayName, type ImageRecord } from '../image/image-record.ts';
 import { podManifestDocument } from '../image/manifest-document.ts';
-import type { EmptyVolume } from '../image/volume.ts';
 import { ownCgroup } from '../isolation/cgroup.ts';
 import { LayerTree } from '../isolation/layer-tree.ts';
 import { defaultHostname, parseHostname } from '../network/hostname.ts';
@@ -23,26 +13,32 @@ import { compilePlan } from '../stage1/compile.ts';
 import { withTerminal } from '../stage1/environment.ts';
 import { openFlavour } from '../stage1/flavour.ts';
 import { encodePlan } from '../stage1/plan.ts';
-import type { AppSettings, PodSettings } from '../stage1/settings.ts';
+import type { AppSettings, PodSettings, Rootfs } from '../stage1/settings.ts';
 import { system } from '../system/binding.ts';
 import { recheckProvenance } from '../trust/recheck.ts';
 import { appNames, appSection } from './app-section.ts';
-import { imagesOf, layersOf, settledFinder } from './image-layers.ts';
+import { imagesOf, layersOf, settledFinder, treesOf } from './image-layers.ts';
 import { type NamedApp, podManifest } from './manifest.ts';
 import { requirePlatform } from './platform.ts';
 import { Pod, phaseDirectory } from './pod.ts';
-import type { PodRecord } from './record.ts';
+import type { PodRecord, RecordedApp } from './record.ts';
 import type { PodRequest, PrepareContext } from './request.ts';
-import { makeRootfs, rootfsOf } from './rootfs.ts';
-import { emptyVolumes } from './volumes.ts';
+import { linkLayers, makeRootfs, type PodRoots, podRoots } from './rootfs.ts';
+import { makeVolumes, type PodVolume, podVolumes, withOwnVolumes } from './volumes.ts';
 
-/** Seconds an orderly stop waits between TERM and KILL. */
+/** Seconds an orderly stop waits between asking an app to end and KILL. */
 const GRACE_SECONDS = 10;
 
 /** An app with the directories its root file system comes from. */
 interface LayeredApp extends NamedApp {
   /** Absolute, top first. */
   readonly layers: readonly string[];
+}
+
+/** What a pod's apps find: the roots they have, the volumes in them. */
+interface PodParts {
+  readonly roots: PodRoots;
+  readonly volumes: readonly PodVolume[];
 }
 
 /**
@@ -88,7 +84,8 @@ function nameApps(request: PodRequest): NamedApp[] {
   const names = appNames(request.apps);
   return request.apps.map((app, index): NamedApp => {
     requirePlatform(app.record.manifest);
-    return { name: names[index] ?? '', request: app, section: appSection(app, request) };
+    const name = names[index] ?? '';
+    return { name, request: app, section: withOwnVolumes(name, appSection(app, request)) };
   });
 }
 
@@ -111,20 +108,19 @@ async function furnish(
   images: readonly ImageRecord[],
 ): Promise<void> {
   if (request.uuidFile !== undefined) writeUuidFile(request.uuidFile, pod.uuid);
-  const volumes = emptyVolumes(apps);
-  const settings = settle(pod, context, request, apps, volumes);
-  await makeDirectories(pod, request, apps, volumes);
+  const volumes = podVolumes(apps);
+  const layers = apps.map((app) => app.layers);
+  const roots = podRoots(pod.dir, layers, request.overlay);
+  const settings = settle(pod, context, request, apps, { volumes, roots });
+  await makeDirectories(pod, request, apps, { volumes, roots });
   const record: PodRecord = {
     version: 1,
-    apps: apps.map(({ name, request: { record } }) => ({
-      name,
-      imageId: record.id,
-      imageName: displayName(record),
-    })),
+    apps: apps.map(recordedApp),
     images: [...new Set(images.map(({ id }) => id))],
+    trees: treesOf(context.store, layers.flat()),
     settings,
   };
-  const manifest = podManifest(request, apps, volumes);
+  const manifest = podManifest(request, apps, settings, volumes);
   symlinkSync(context.stage1Dir, join(pod.dir, 'stage1'));
   writeJson(pod, 'pod.json', podManifestDocument(manifest));
   writeJson(pod, 'record.json', record);
@@ -138,13 +134,18 @@ async function furnish(
     context.store.touch(record);
 }
 
+function recordedApp({ name, request: { record } }: NamedApp): RecordedApp {
+  const { id, provenance } = record;
+  return { name, imageId: id, imageName: displayName(record), provenance };
+}
+
 /** Decides everything about the pod; the operator hears what of it they might not expect. */
 function settle(
   pod: Pod,
   context: PrepareContext,
   request: PodRequest,
   apps: readonly LayeredApp[],
-  volumes: readonly EmptyVolume[],
+  { volumes, roots }: PodParts,
 ): PodSettings {
   const cgroup = request.runsNow ? ownCgroup() : undefined;
   return {
@@ -156,19 +157,20 @@ function settle(
     graceSeconds: GRACE_SECONDS,
     ...(cgroup === undefined ? {} : { cgroup: join(cgroup, `gantry-${pod.uuid}`) }),
     openPaths: request.insecure.paths,
-    apps: apps.map((app) => settleLayeredApp(pod, context, request, app)),
-    volumes: volumes.map(({ name }) => name),
+    apps: apps.map((app, index) =>
+      settleLayeredApp(context, request, app, roots.rootfs[index] ?? { kind: 'copy' }),
+    ),
+    volumes: volumes.map(({ volume }) => volume.name),
   };
 }
 
 function settleLayeredApp(
-  pod: Pod,
   context: PrepareContext,
   request: PodRequest,
   { name, request: { record, readOnlyRootfs }, section, layers }: LayeredApp,
+  rootfs: Rootfs,
 ): AppSettings {
   const spec = appSpecOf(record, { name, app: section, readOnlyRootfs: readOnlyRootfs ?? false });
-  const rootfs = rootfsOf(pod.dir, layers, request.overlay);
   const { settings, warnings } = settleApp(spec, new LayerTree(layers), rootfs, {
     allCapabilities: request.insecure.capabilities,
     allSystemCalls: request.insecure.seccomp,
@@ -182,22 +184,17 @@ async function makeDirectories(
   pod: Pod,
   request: PodRequest,
   apps: readonly LayeredApp[],
-  volumes: readonly EmptyVolume[],
+  { volumes, roots }: PodParts,
 ): Promise<void> {
   mkdirSync(join(pod.dir, 'root'));
+  linkLayers(pod.dir, roots.links);
   mkdirSync(join(pod.dir, 'apps'));
   for (const { name, layers } of apps) {
     const directory = join(pod.dir, 'apps', name);
     mkdirSync(directory);
     await makeRootfs(directory, layers, request.overlay);
   }
-  if (volumes.length > 0) mkdirSync(join(pod.dir, 'volumes'));
-  for (const volume of volumes) {
-    const directory = join(pod.dir, 'volumes', volume.name);
-    mkdirSync(directory);
-    chownSync(directory, volume.uid, volume.gid);
-    chmodSync(directory, Number.parseInt(volume.mode, 8));
-  }
+  await makeVolumes(pod.dir, volumes);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { ImageId } from '../image/digest.ts';
+import type { Provenance } from '../image/provenance.ts';
 import type { PodSettings } from '../stage1/settings.ts';
 import type { Pod, Timestamp } from './pod.ts';
 
@@ -9,6 +10,11 @@ export interface PodRecord {
   readonly apps: readonly RecordedApp[];
   /** Every image the pod is made of, dependencies included. */
   readonly images: readonly ImageId[];
+  /**
+   * The trees below the store's `layers/` that the roots of its apps are made of. Absent in records of
+   * before images had several.
+   */
+  readonly trees?: readonly string[];
   /** What the launch plan was compiled from. */
   readonly settings: PodSettings;
 }
@@ -18,6 +24,8 @@ export interface RecordedApp {
   readonly imageId: ImageId;
   /** With its version: `name:version`. */
   readonly imageName: string;
+  /** Who vouched for the image when the pod was prepared. Absent in records of before this was kept. */
+  readonly provenance?: Provenance;
 }
 
 /** The record; undefined while the pod has none, or when a crash of the machine took it. */

@@ -52,7 +52,7 @@ export interface AppRequest {
   readonly record: ImageRecord;
   /** Default: from the image's name. */
   readonly name?: string;
-  /** Appended to the image's exec, or to `exec`. */
+  /** Appended to the image's exec (of an OCI image: in place of its cmd), or to `exec`. */
   readonly args: readonly string[];
   /** Replaces the whole exec of the image. */
   readonly exec?: string;

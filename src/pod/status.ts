@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { ImageId } from '../image/digest.ts';
+import type { Provenance } from '../image/provenance.ts';
 import type { PodState } from './phase.ts';
 import type { Pod, Timestamp } from './pod.ts';
 import { type PodProcesses, runningProcesses } from './processes.ts';
@@ -10,6 +11,8 @@ export interface AppStatus {
   readonly name: string;
   readonly imageId: ImageId;
   readonly imageName: string;
+  /** Who vouched for the image when the pod was prepared. */
+  readonly provenance?: Provenance;
   readonly state: 'created' | 'running' | 'exited';
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
@@ -88,6 +91,7 @@ function appStatus(
     name: app.name,
     imageId: app.imageId,
     imageName: app.imageName,
+    ...optional('provenance', app.provenance),
     state: appState(podState, startedAt !== undefined, exitCode !== undefined),
     ...optional('createdAt', createdAt),
     ...optional('startedAt', startedAt),

@@ -1,6 +1,5 @@
 import { GantryError } from '../error.ts';
 import type { AppSpec } from '../image/app-spec.ts';
-import type { MountPoint } from '../image/image-manifest.ts';
 import { allCapabilities, keptCapabilities } from '../isolation/capabilities.ts';
 import { readIsolators } from '../isolation/isolators.ts';
 import type { LayerTree } from '../isolation/layer-tree.ts';
@@ -8,6 +7,8 @@ import { resolveUser } from '../isolation/users.ts';
 import { appEnvironment } from './environment.ts';
 import { findProgram } from './program.ts';
 import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './settings.ts';
+import { stopSignalNumber } from './stop-signal.ts';
+import { lies, volumeMounts } from './volume-mounts.ts';
 
 /** What the operator decided for all apps of a pod. */
 export interface AppChoices {
@@ -46,8 +47,7 @@ export function settleApp(
     : keptCapabilities(isolators.capabilities, where);
   const credentials = resolveUser(spec, tree, where);
   const environment = appEnvironment(spec, credentials);
-  const mounts = volumeMounts(spec.mountPoints, tree, where);
-  requireWorkingDirectory(spec.workingDirectory, mounts, tree, where);
+  const mounts = volumeMounts(spec, tree, where);
   const path = environment.find(([name]) => name === 'PATH')?.[1] ?? '';
   const program = spec.exec[0] ?? '';
   return {
@@ -63,16 +63,18 @@ export function settleApp(
       userNamespaces: choices.allSystemCalls || capabilities.includes('CAP_SYS_ADMIN'),
       environment,
       workingDirectory: spec.workingDirectory,
+      ...(lacksWorkingDirectory(spec, mounts, tree, where) ? { makesWorkingDirectory: true } : {}),
+      ...(spec.stopSignal === undefined
+        ? {}
+        : { stopSignal: stopSignalNumber(spec.stopSignal, where) }),
       mounts,
       missing: NAME_FILES.filter((file) => tree.lstat(`/etc/${file}`) === undefined),
     },
     warnings: [
       ...isolators.ignored.map((name) => `${where}: isolator ${name} is not enforced`),
-      ...mounts
-        .filter(({ path }) => tree.entries(path).length > 0)
-        .map(
-          ({ volume, path }) => `${where}: volume ${volume} hides what the image has at ${path}`,
-        ),
+      ...hidden(spec, mounts, tree).map(
+        ({ volume, path }) => `${where}: volume ${volume} hides what the image has at ${path}`,
+      ),
     ],
   };
 }
@@ -99,55 +101,33 @@ function refuseEventHandlers(spec: AppSpec, where: string): void {
   );
 }
 
-/**
- * An empty volume for every mount point, shared by the apps that name it alike (rkt's implicit empty
- * volumes). Paths within each other are refused, as appc spec/ace.md (Volume Setup) asks.
- */
-function volumeMounts(
-  mountPoints: readonly MountPoint[],
+/** The volumes that hide something. Those of an OCI image begin with what the image has there. */
+function hidden(
+  { format }: AppSpec,
+  mounts: readonly VolumeMount[],
   tree: LayerTree,
-  where: string,
-): VolumeMount[] {
-  const mounts = mountPoints.map(
-    ({ name, path, readOnly }): VolumeMount => ({ volume: name, path, readOnly }),
-  );
-  for (const [index, { volume, path }] of mounts.entries()) {
-    const stats = tree.stat(path);
-    if (stats !== undefined && !stats.isDirectory()) {
-      throw new GantryError(
-        'launch',
-        `${where}: mount point ${volume}: ${path} is no directory in the image`,
-      );
-    }
-    for (const other of mounts.slice(index + 1)) {
-      if (!lies(path, other.path) && !lies(other.path, path)) continue;
-      throw new GantryError(
-        'launch',
-        `${where}: mount points ${volume} (${path}) and ${other.volume} (${other.path}) lie within each other`,
-      );
-    }
-  }
-  return mounts;
+): readonly VolumeMount[] {
+  if (format === 'oci') return [];
+  return mounts.filter(({ path }) => tree.entries(path).length > 0);
 }
 
-/** The spec has an app fail whose working directory does not exist (appc spec/aci.md). */
-function requireWorkingDirectory(
-  directory: string,
+/**
+ * Whether the working directory has to be made. The image must have it in appc, whose spec has the app
+ * fail otherwise (spec/aci.md); of OCI images docker and podman make it.
+ */
+function lacksWorkingDirectory(
+  { format, workingDirectory }: AppSpec,
   mounts: readonly VolumeMount[],
   tree: LayerTree,
   where: string,
-): void {
-  const mounted = [...MOUNTED, ...mounts.map(({ path }) => path)];
-  if (mounted.some((path) => lies(directory, path))) return;
-  if (tree.stat(directory)?.isDirectory()) return;
+): boolean {
+  if (MOUNTED.some((path) => lies(workingDirectory, path))) return false;
+  // What a fresh volume holds is not the image's to say; making what is there does nothing.
+  if (mounts.some(({ path }) => lies(workingDirectory, path))) return format === 'oci';
+  if (tree.stat(workingDirectory)?.isDirectory()) return false;
+  if (format === 'oci' && tree.lstat(workingDirectory) === undefined) return true;
   throw new GantryError(
     'launch',
-    `${where}: the image has no directory ${directory} to work in: choose one with --working-dir`,
+    `${where}: the image has no directory ${workingDirectory} to work in: choose one with --working-dir`,
   );
-}
-
-/** Whether `path` is `parent` or lies below it. */
-function lies(path: string, parent: string): boolean {
-  const base = parent.replace(/\/+$/, '');
-  return path.replace(/\/+$/, '') === base || path.startsWith(`${base}/`);
 }

@@ -2,6 +2,7 @@ import { deviceSteps, sharedDeviceSteps } from '../isolation/devices.ts';
 import { kernelPathSteps } from '../isolation/kernel-paths.ts';
 import type { AppStep, NamespaceName, SetupStep, SupervisorStep } from '../isolation/step.ts';
 import { hostsFile, RESOLV_CONF } from '../network/name-files.ts';
+import { lowerOptions } from './overlay.ts';
 import type { AppSection, Plan } from './plan.ts';
 import type { AppSettings, PodSettings } from './settings.ts';
 
@@ -98,13 +99,6 @@ function rootfsSteps(app: AppSettings): SetupStep[] {
   ];
 }
 
-/** A mount option has 255 bytes: several layers are given one by one (Linux 6.5). */
-function lowerOptions(lowers: readonly string[]): string[] {
-  return lowers.length === 1
-    ? [`lowerdir=${lowers[0]}`]
-    : lowers.map((lower) => `lowerdir+=${lower}`);
-}
-
 /** Slots for what an app takes along through its pivot-root (specs/launch-plan.md). */
 const DEV_SLOT = '0';
 const RESOLV_SLOT = '1';
@@ -121,6 +115,9 @@ function appSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppStep)[] {
     ...kernelPathSteps(pod.openPaths),
     ...nameFileSteps(pod, app),
     ...volumeMountSteps(app),
+    ...(app.makesWorkingDirectory
+      ? ([['make-directory', app.workingDirectory, '0755']] as const)
+      : []),
     ...terminalSteps(pod),
     ...(app.readOnlyRootfs ? ([['mount-attributes', '/', 'ro']] as const) : []),
     ...processSteps(app),
@@ -180,6 +177,7 @@ function processSteps(app: AppSettings): AppStep[] {
     ...app.environment.map(([name, value]): AppStep => ['env', name, value]),
     ['user', String(uid), String(gid), ...gids.map(String)],
     ['chdir', app.workingDirectory],
+    ...(app.stopSignal === undefined ? [] : ([['stop-signal', String(app.stopSignal)]] as const)),
     ...(app.userNamespaces ? [] : ([['no-user-namespaces']] as const)),
     ['keep-caps', ...app.capabilities],
     ...(app.noNewPrivileges ? ([['no-new-privileges']] as const) : []),

@@ -15,7 +15,7 @@ export interface PodSettings {
   readonly hostResolver: boolean;
   /** The one app runs on a terminal. */
   readonly interactive: boolean;
-  /** Seconds between TERM and KILL of an orderly stop. */
+  /** Seconds between the request to end and KILL of an orderly stop. */
   readonly graceSeconds: number;
   /** The absolute directory of the pod's own control group, to be made; none where absent. */
   readonly cgroup?: string;
@@ -43,12 +43,19 @@ export interface AppSettings {
   readonly userNamespaces: boolean;
   readonly environment: readonly Variable[];
   readonly workingDirectory: string;
+  /** The image has no such directory: it is made when the app starts. */
+  readonly makesWorkingDirectory?: boolean;
+  /** The number of the signal that asks the app to end; SIGTERM where absent. */
+  readonly stopSignal?: number;
   readonly mounts: readonly VolumeMount[];
   /** Which of the files a pod brings the image lacks. */
   readonly missing: readonly NameFile[];
 }
 
-/** Where an app's root file system comes from. Paths are relative to the pod directory. */
+/**
+ * Where an app's root file system comes from. Paths are relative to the pod directory; `lowers` are top
+ * first.
+ */
 export type Rootfs =
   | { readonly kind: 'overlay'; readonly lowers: readonly string[] }
   | { readonly kind: 'copy' };

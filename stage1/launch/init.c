@@ -249,13 +249,21 @@ static void signal_apps(int number)
 			kill(pod.apps[i].pid, number);
 }
 
+/* To each app the signal its section names. */
+static void ask_apps_to_end(void)
+{
+	for (size_t i = 0; i < pod.count; i++)
+		if (pod.apps[i].phase == STARTING || pod.apps[i].phase == RUNNING)
+			kill(pod.apps[i].pid, pod.apps[i].section->stop_signal);
+}
+
 static void stop(void)
 {
 	if (pod.stopping)
 		return;
 	pod.stopping = 1;
 	pod.deadline = milliseconds() + pod.plan->grace * 1000LL;
-	signal_apps(SIGTERM);
+	ask_apps_to_end();
 	signal_apps(SIGCONT);
 }
 

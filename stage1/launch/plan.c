@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,7 @@ static const struct rule {
 	[WORD_RLIMIT] = {"rlimit", "lvv", IN_APP},
 	[WORD_ENV] = {"env", "et", IN_APP},
 	[WORD_CHDIR] = {"chdir", "p", IN_APP},
+	[WORD_STOP_SIGNAL] = {"stop-signal", "S", IN_APP},
 	[WORD_EXEC] = {"exec", "ptt*", IN_APP},
 	[WORD_REMOVE_CGROUP] = {"remove-cgroup", "A", IN_TEARDOWN},
 };
@@ -110,6 +112,8 @@ static _Bool argument_ok(char kind, const char *word)
 		return parse_number(word, 8, 07777, &number);
 	case 's':
 		return parse_number(word, 10, MAX_SLOTS - 1, &number);
+	case 'S':
+		return parse_number(word, 10, (unsigned long long)SIGRTMAX, &number) && number > 0;
 	case 'f':
 		return mount_flags_ok(word);
 	case 'r':
@@ -328,6 +332,15 @@ static int settle_supervisor(struct plan *plan)
 	return (plan->namespaces & needed) == needed ? 0 : refuse("namespaces must include pid and mount", "");
 }
 
+static void settle_app(struct section *app)
+{
+	unsigned long long number = SIGTERM;
+	for (size_t i = 0; i < app->count; i++)
+		if (app->steps[i].word == WORD_STOP_SIGNAL)
+			parse_number(app->steps[i].argv[0], 10, (unsigned long long)SIGRTMAX, &number);
+	app->stop_signal = (int)number;
+}
+
 static int check_whole(struct plan *plan)
 {
 	if (settle_supervisor(plan) < 0)
@@ -339,7 +352,8 @@ static int check_whole(struct plan *plan)
 	if (plan->terminal && plan->app_count != 1)
 		return refuse("output terminal is for one app", "");
 	for (size_t i = 0; i < plan->app_count; i++) {
-		const struct section *app = &plan->apps[i];
+		struct section *app = &plan->apps[i];
+		settle_app(app);
 		if (app->count == 0 || app->steps[app->count - 1].word != WORD_EXEC ||
 		    occurrences(app, WORD_EXEC) != 1)
 			return refuse("exec must be the one last step of app ", app->name);

@@ -44,6 +44,7 @@ enum word {
 	WORD_RLIMIT,
 	WORD_ENV,
 	WORD_CHDIR,
+	WORD_STOP_SIGNAL,
 	WORD_EXEC,
 	/* teardown */
 	WORD_REMOVE_CGROUP,
@@ -60,6 +61,7 @@ struct section {
 	const char *name; /* of an app; otherwise the kind */
 	struct step *steps;
 	size_t count;
+	int stop_signal; /* of an app: what asks it to end */
 };
 
 struct plan {

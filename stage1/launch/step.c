@@ -20,6 +20,13 @@ void begin_launch(struct launch *launch)
 	launch->null_device = launch->empty_tree = -1;
 }
 
+/* Init keeps these in mind; the app itself does nothing. */
+static int perform_nothing(struct launch *launch, const struct step *step)
+{
+	(void)launch, (void)step;
+	return 0;
+}
+
 /* exec is not here: it waits for the other apps first (app.c). Supervisor and teardown steps are the
  * supervisor's. */
 static int (*const performers[WORDS])(struct launch *, const struct step *) = {
@@ -50,6 +57,7 @@ static int (*const performers[WORDS])(struct launch *, const struct step *) = {
 	[WORD_RLIMIT] = perform_rlimit,
 	[WORD_ENV] = perform_env,
 	[WORD_CHDIR] = perform_chdir,
+	[WORD_STOP_SIGNAL] = perform_nothing,
 };
 
 int perform(struct launch *launch, const struct step *step)

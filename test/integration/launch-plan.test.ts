@@ -44,6 +44,12 @@ describe('a plan is refused before anything is done', () => {
       'argument 1 is wrong',
     ],
     ['a capability that is none', replaced('umask', ['keep-caps', 'magic']), 'argument 1 is wrong'],
+    ['a stop signal that is none', replaced('umask', ['stop-signal', '0']), 'argument 1 is wrong'],
+    [
+      'a stop signal beyond the last',
+      replaced('umask', ['stop-signal', '65']),
+      'argument 1 is wrong',
+    ],
     ['a step of another section', replaced('loopback', ['umask', '0022']), 'misplaced step umask'],
     ['no private mounts', without('private-mounts'), 'section pod must begin with private-mounts'],
     ['an app without exec', without('exec'), 'exec must be the one last step of app web'],

@@ -272,6 +272,30 @@ describe('the supervisor', () => {
     expect(made.status('apps/two/state')).toContain('exit=137');
   });
 
+  it('asks each app by its own signal', async () => {
+    const made = pod({
+      grace: 1,
+      apps: {
+        one: { do: ['catch', '3', 'catch', '15', 'wait', ''], steps: [['stop-signal', '3']] },
+        two: { do: ['catch', '15', 'wait', ''] },
+        three: { do: ['wait', ''], steps: [['stop-signal', '9']] },
+      },
+    });
+    const child = made.start();
+    await made.ready();
+    await sleep(50);
+    child.kill('SIGTERM');
+    const { stdout } = await endingOf(child);
+    expect(
+      logged(stdout)
+        .map((line) => line.replace(/\[\d+\]/, ''))
+        .sort(),
+    ).toEqual(['one: got Quit', 'two: got Terminated']);
+    expect(made.status('apps/one/state')).toContain('exit=137');
+    expect(made.status('apps/two/state')).toContain('exit=42');
+    expect(made.status('apps/three/state')).toContain('exit=137');
+  });
+
   it('kills at once when interrupted twice', async () => {
     const made = pod({ grace: 30, apps: { web: { do: ['ignore', '15', 'wait', ''] } } });
     const child = made.start();

@@ -113,6 +113,12 @@ static void user_namespaces(void)
 	printf("clone3: %s\n", syscall(SYS_clone3, NULL, 0) < 0 ? strerror(errno) : "ok");
 }
 
+static void end(int number)
+{
+	(void)number;
+	_exit(7);
+}
+
 static void environment(void)
 {
 	for (char **entry = environ; *entry != NULL; entry++)
@@ -171,6 +177,8 @@ int main(int argc, char **argv)
 			sleep((unsigned)atoi(argument));
 		else if (strcmp(command, "kill") == 0)
 			kill(getpid(), atoi(argument));
+		else if (strcmp(command, "trap") == 0)
+			signal(atoi(argument), end);
 		else if (strcmp(command, "exit") == 0)
 			return atoi(argument);
 	}

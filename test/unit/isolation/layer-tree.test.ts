@@ -54,6 +54,15 @@ describe('a tree of one layer', () => {
     expect(tree.stat('/mtab')).toBeUndefined();
   });
 
+  it('says where a directory is, links followed', () => {
+    const directory = layer({ 'srv/data/x': '' });
+    symlinkSync('/srv/data', join(directory, 'data'));
+    const tree = new LayerTree([directory]);
+    expect(tree.directories('/data')).toEqual([join(directory, 'srv/data')]);
+    expect(tree.directories('/data/x')).toEqual([]);
+    expect(tree.directories('/gone')).toEqual([]);
+  });
+
   it('is a directory itself', () => {
     expect(new LayerTree([layer({ a: '' })]).stat('/')?.isDirectory()).toBe(true);
     expect(new LayerTree([layer({ a: '', b: '' })]).entries('/').sort()).toEqual(['a', 'b']);

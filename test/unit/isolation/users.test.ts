@@ -14,7 +14,8 @@ const PASSWD = [
   'web:x:99:99::/:/bin/sh',
   '1000:x:7:8::/seven:',
 ].join('\n');
-const GROUP = 'root:x:0:\nstaff:x:50:web\nbroken\nodd:x:many:\n';
+const GROUP =
+  'root:x:0:\nstaff:x:50:web,other\nadm:x:4:root,web\nbroken\nodd:x:many:web\nold:x:60\n';
 
 function image(): string {
   const directory = temporaryDirectory();
@@ -89,6 +90,16 @@ describe('the groups of an app', () => {
 
   it("default to the user's own", () => {
     expect(resolve('web', '').gid).toBe(44);
+  });
+
+  it('are all that the image has the user in, where no group is named', () => {
+    expect(resolve('web', '').gids).toEqual([50, 4]);
+    expect(resolve('33', '', image(), [4, 5]).gids).toEqual([4, 5, 50]);
+    expect(resolve('web', '44').gids).toEqual([]);
+  });
+
+  it('are none but 0 for a number that is not in the image', () => {
+    expect(resolve('4711', '')).toMatchObject({ uid: 4711, gid: 0, gids: [] });
   });
 
   it('are refused by the name that is missing', () => {

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { secure } from '../../../src/config/insecure.ts';
 import { parseImageManifest } from '../../../src/image/image-manifest.ts';
 import type { ImageRecord } from '../../../src/image/image-record.ts';
+import { appcManifest, parseOciConfig } from '../../../src/image/oci-config.ts';
 import { appNames, appSection } from '../../../src/pod/app-section.ts';
 import { requirePlatform } from '../../../src/pod/platform.ts';
 import type { AppRequest, PodRequest } from '../../../src/pod/request.ts';
@@ -92,6 +93,65 @@ describe('the section an app runs with', () => {
       'image example.com/web has no app section and --exec argument is not provided',
     );
     expect(section({ record: record(), exec: '/sh' })).toMatchObject({ exec: ['/sh'], user: '0' });
+  });
+});
+
+describe('the section of an app of an OCI image', () => {
+  const config = {
+    config: {
+      Entrypoint: ['/entry', '-e'],
+      Cmd: ['serve'],
+      User: 'web:staff',
+      StopSignal: 'SIGQUIT',
+    },
+    os: 'linux',
+    architecture: 'amd64',
+    rootfs: { type: 'layers', diff_ids: [] },
+  };
+  const image = (changes: object = {}) => {
+    const document = { ...config, config: { ...config.config, ...changes } };
+    const parsed = parseOciConfig(Buffer.from(JSON.stringify(document)));
+    const manifest = appcManifest(parsed, 'docker.io/library/web', 'latest');
+    return { id: `sha256-${'0'.repeat(64)}`, name: manifest.name, manifest } as ImageRecord;
+  };
+
+  it('runs the entrypoint with the image’s arguments, or with those given in their place', () => {
+    expect(section({ record: image() })).toMatchObject({
+      exec: ['/entry', '-e', 'serve'],
+      stopSignal: 'SIGQUIT',
+    });
+    expect(section({ record: image(), args: ['x'] }).exec).toEqual(['/entry', '-e', 'x']);
+  });
+
+  it('runs only what --exec says, with its arguments', () => {
+    expect(section({ record: image(), exec: '/sh' }).exec).toEqual(['/sh']);
+    expect(section({ record: image(), exec: '/sh', args: ['-c'] }).exec).toEqual(['/sh', '-c']);
+  });
+
+  it('takes the program from the arguments where there is no entrypoint', () => {
+    const plain = image({ Entrypoint: null });
+    expect(section({ record: plain }).exec).toEqual(['serve']);
+    expect(section({ record: plain, args: ['sh', '-l'] }).exec).toEqual(['sh', '-l']);
+  });
+
+  it('is refused when nothing says what to run', () => {
+    const empty = image({ Entrypoint: null, Cmd: null });
+    expect(() => section({ record: empty })).toThrow(
+      'image docker.io/library/web has neither entrypoint nor cmd and --exec argument is not provided',
+    );
+    expect(section({ record: empty, args: ['/sh'] }).exec).toEqual(['/sh']);
+  });
+
+  it('has another user with that one’s own group, unless a group is asked for', () => {
+    expect(section({ record: image() })).toMatchObject({ user: 'web', group: 'staff' });
+    expect(section({ record: image(), user: '7' })).toMatchObject({ user: '7', group: '' });
+    expect(section({ record: image(), user: '7', group: '8' }).group).toBe('8');
+    expect(section({ record: image(), group: '8' })).toMatchObject({ user: 'web', group: '8' });
+  });
+
+  it('is for this machine by the platform of its configuration', () => {
+    expect(() => requirePlatform(image().manifest, 'x64')).not.toThrow();
+    expect(() => requirePlatform(image().manifest, 'arm64')).toThrow('bad arch "amd64" for linux');
   });
 });
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { findPod } from '../../../src/pod/find.ts';
 import { gcPods } from '../../../src/pod/gc.ts';
-import { listPods } from '../../../src/pod/list.ts';
+import { imagesInUse, listPods } from '../../../src/pod/list.ts';
 import { readManifest } from '../../../src/pod/manifest.ts';
 import { formatPlan } from '../../../src/pod/plan.ts';
 import { Pod } from '../../../src/pod/pod.ts';
@@ -116,6 +116,17 @@ describe('the status of a pod', () => {
     const { dataDir } = podDirectory('run', { pid: `${process.pid} ${process.pid}\n` });
     using pod = findPod(dataDir, UUID);
     expect(podStatus(pod)).not.toHaveProperty('pid');
+  });
+});
+
+describe('what pods are made of', () => {
+  it('is named by image and by tree, also where the record knows no trees', () => {
+    const trees = ['diff-sha256-a', 'diff-sha256-b'];
+    const layered = JSON.stringify({ ...JSON.parse(record), trees });
+    const inUse = (json: string) =>
+      imagesInUse(podDirectory('run', { 'record.json': json }).dataDir);
+    expect(inUse(layered)).toEqual(new Set(['sha512-1', ...trees]));
+    expect(inUse(record)).toEqual(new Set(['sha512-1']));
   });
 });
 

@@ -11,6 +11,7 @@ const spec: AppSpec = {
   name: 'web',
   imageId: 'sha512-00',
   imageName: 'example.com/web',
+  format: 'appc',
   exec: ['/bin/web', '-v'],
   user: '0',
   group: '0',
@@ -113,6 +114,18 @@ describe('what an app asks of its image', () => {
     expect(() => settle({ mountPoints })).toThrow('/etc/hosts is no directory in the image');
   });
 
+  it('is refused when a mount point is the root, or there are more than an app has room for', () => {
+    const root = [{ name: 'a', path: '//', readOnly: false }];
+    expect(() => settle({ mountPoints: root })).toThrow('mount point a: / is the root');
+    const many = Array.from({ length: 63 }, (_, i) => ({
+      name: `v${i}`,
+      path: `/v${i}`,
+      readOnly: false,
+    }));
+    expect(() => settle({ mountPoints: many })).toThrow('the image has 63 mount points');
+    expect(settle({ mountPoints: many.slice(1) }).settings.mounts).toHaveLength(62);
+  });
+
   it('is refused when it has event handlers', () => {
     expect(() => settle({ eventHandlers: [{ name: 'pre-start', exec: ['/x'] }] })).toThrow(
       'app "web": its pre-start event handler cannot be run',
@@ -135,5 +148,59 @@ describe('what an app asks of its image', () => {
 
   it('is completed by the files about names it lacks', () => {
     expect(settle().settings.missing).toEqual(['hostname', 'mtab']);
+  });
+});
+
+describe('an app of an OCI image', () => {
+  const oci = { format: 'oci' } as const;
+  const point = (name: string, path: string) => ({ name, path, readOnly: false });
+
+  it('gets a working directory that its image lacks', () => {
+    const missing = settle({ ...oci, workingDirectory: '/srv/app' }).settings;
+    expect(missing.makesWorkingDirectory).toBe(true);
+    const there = settle({ ...oci, workingDirectory: '/srv/app' }, { 'srv/app/x': '' }).settings;
+    expect(there).not.toHaveProperty('makesWorkingDirectory');
+    expect(settle({ ...oci, workingDirectory: '/proc/x' }).settings).not.toHaveProperty(
+      'makesWorkingDirectory',
+    );
+  });
+
+  it('gets one in a volume too, which begins without', () => {
+    const mountPoints = [point('v', '/data')];
+    expect(
+      settle({ ...oci, mountPoints, workingDirectory: '/data/a' }).settings.makesWorkingDirectory,
+    ).toBe(true);
+  });
+
+  it('is refused when something else is where it is to work', () => {
+    expect(() => settle({ ...oci, workingDirectory: '/etc/hosts' })).toThrow(
+      'the image has no directory /etc/hosts to work in',
+    );
+  });
+
+  it('mounts the outer of two volumes first, and one that is named twice once', () => {
+    const mountPoints = [
+      point('logs', '/data/logs/'),
+      point('other', '/other'),
+      point('data', '/data'),
+      point('again', '/data/'),
+    ];
+    expect(settle({ ...oci, mountPoints }).settings.mounts).toEqual([
+      { volume: 'other', path: '/other', readOnly: false },
+      { volume: 'data', path: '/data', readOnly: false },
+      { volume: 'logs', path: '/data/logs', readOnly: false },
+    ]);
+  });
+
+  it('hides nothing by its volumes, which begin with what the image has', () => {
+    expect(settle({ ...oci, mountPoints: [point('conf', '/etc')] }).warnings).toEqual([]);
+  });
+
+  it('ends by the signal its image names', () => {
+    expect(settle({ ...oci, stopSignal: 'SIGQUIT' }).settings.stopSignal).toBe(3);
+    expect(settle(oci).settings).not.toHaveProperty('stopSignal');
+    expect(() => settle({ ...oci, stopSignal: 'SIGNOPE' })).toThrow(
+      'app "web": the image\'s stop signal "SIGNOPE" is no signal of Linux',
+    );
   });
 });

@@ -94,12 +94,18 @@ describe('the pod section', () => {
     expect(mount).toContain('redirect_dir=nofollow');
   });
 
-  it('gives several layers one by one', () => {
-    const rootfs = { kind: 'overlay', lowers: ['../a', '../b'] } as const;
-    const mount = podLines({ apps: [{ ...web, rootfs }] }).find((l) =>
-      l.startsWith('mount overlay'),
-    );
-    expect(mount).toContain('lowerdir+=../a lowerdir+=../b');
+  it('gives several layers in one option while it can hold them, else one by one', () => {
+    const lowers = (...names: string[]) => {
+      const rootfs = { kind: 'overlay', lowers: names } as const;
+      const mount = podLines({ apps: [{ ...web, rootfs }] }).find((l) =>
+        l.startsWith('mount overlay'),
+      );
+      return mount?.split(' ').filter((word) => word.startsWith('lowerdir'));
+    };
+    expect(lowers('l/0', 'l/1', 'l/2')).toEqual(['lowerdir=l/0:l/1:l/2']);
+    const [whole, over] = ['b'.repeat(251), 'b'.repeat(252)];
+    expect(lowers('l/0', whole)).toEqual([`lowerdir=l/0:${whole}`]);
+    expect(lowers('l/0', over)).toEqual(['lowerdir+=l/0', `lowerdir+=${over}`]);
   });
 
   it('binds the copy of an image that is not overlaid', () => {
@@ -185,6 +191,30 @@ describe('an app section', () => {
     expect(appLines({}, { interactive: true })).toContain('terminal /dev/console');
     expect(supervisorLines({ interactive: true })).toContain('output terminal');
     expect(podLines({ interactive: true }).at(-1)).toBe('open-terminal /dev/pts/ptmx');
+  });
+
+  it('makes a working directory the image lacks after its volumes are there, before it is read-only', () => {
+    const lines = appLines({
+      makesWorkingDirectory: true,
+      readOnlyRootfs: true,
+      mounts: [{ volume: 'work', path: '/srv', readOnly: false }],
+      workingDirectory: '/srv/app',
+    });
+    const [volume, made, ro, user] = positions(
+      lines,
+      'move-tree 2 /srv',
+      'make-directory /srv/app 0755',
+      'mount-attributes / ro',
+      'user 33 44 5',
+    );
+    expect([volume, made, ro, user]).toEqual(
+      [volume, made, ro, user].sort((a = 0, b = 0) => a - b),
+    );
+  });
+
+  it('says what asks the app to end, where it is not TERM', () => {
+    expect(appLines({ stopSignal: 3 })).toContain('stop-signal 3');
+    expect(appLines().some((line) => line.startsWith('stop-signal'))).toBe(false);
   });
 
   it('ends as the user, with the capabilities and the program it keeps', () => {
