@@ -19,6 +19,11 @@ export interface CommandDefinition {
   parse?(command: Command, words: readonly string[]): unknown;
 }
 
+/** What a command does, in sentences: its description, or its summary as one. */
+export function descriptionOf({ description, summary }: CommandDefinition): string {
+  return description ?? `${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`;
+}
+
 /** The words of one call, parsed. */
 export interface Invocation {
   operands: readonly string[];

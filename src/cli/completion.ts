@@ -51,13 +51,20 @@ function bashScript({ commands }: Vocabulary): string {
     commands.filter(({ words }) => words.includes(' ')),
     ({ words }) => words.split(' ')[0] ?? '',
   );
-  const groupCases = [...groups].map(
-    ([group, members]) =>
-      `    ${group}) words="${members.map(({ words }) => words.split(' ')[1]).join(' ')}" ;;`,
-  );
-  const optionCases = commands.map(
-    ({ words, options }) => `    "${words}") words="${longNames(options)}" ;;`,
-  );
+  const groupCases = [...groups].map(([group, members]) => {
+    const own = commands.find(({ words }) => words === group)?.options ?? [];
+    const words = [...members.map(({ words }) => words.split(' ')[1]), longNames(own)].join(' ');
+    return `    ${group}) words="${words.trim()}" ;;`;
+  });
+  // What follows a group and is none of its members is an operand: the key of `trust KEY`.
+  const groupSteps = [...groups].map(([group, members]) => {
+    const words = members.map((member) => member.words.split(' ')[1]).join('|');
+    return `    ${group}) case "$word" in ${words}) command="$command $word" ;; esac ;;`;
+  });
+  const optionCases = commands
+    // One that is a group too has its case there: the shell takes the first that fits.
+    .filter(({ words }) => !groups.has(words))
+    .map(({ words, options }) => `    "${words}") words="${longNames(options)}" ;;`);
   return `# bash completion for gantry, written by "gantry completion bash"
 _gantry() {
   local current="\${COMP_WORDS[COMP_CWORD]}" command="" word words="" i
@@ -66,7 +73,7 @@ _gantry() {
     case "$word" in -*|=) continue ;; esac
     case "$command" in
     "") command="$word" ;;
-    ${[...groups.keys()].join('|')}) command="$command $word" ;;
+${groupSteps.join('\n')}
     esac
   done
   case "$command" in

@@ -6,18 +6,26 @@ import { type AppWords, parseApps, SIGNATURE_OPTION } from './apps.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { requireRoot } from './context.ts';
 import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { PLATFORM_OPTIONS, withPlatform } from './platform-options.ts';
 import { print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'fetch',
   summary: 'fetch images, check their signatures and store them',
+  description:
+    'Finds each image, checks that a key trusted for its name has signed it, stores it, and prints its id. An IMAGE is a name (example.com/app:1.2,os=linux), a URL, a path, or of OCI images docker://HOST/REPO:TAG (also HOST:PORT/REPO:TAG, and @sha256:... in place of the tag), oci:DIR:REF, oci-archive:FILE or docker-archive:FILE. What is refused leaves nothing behind.',
   operands: 'IMAGE [--signature PATH]...',
   options: [
     flag('--full', 'print whole image ids'),
     pullPolicyOption('update'),
+    ...PLATFORM_OPTIONS,
     ...SIGNATURE_OPTION,
   ],
-  examples: ['gantry fetch example.com/hello:1.0.0'],
+  examples: [
+    'gantry fetch example.com/hello:1.0.0',
+    'gantry fetch docker://registry.example.com/team/app:1.2',
+    'gantry fetch oci-archive:app.tar',
+  ],
   parse: (command, words) => parseApps(command, words, false),
   async run(context, { parsed, options }) {
     requireRoot();
@@ -27,7 +35,7 @@ export const definition: CommandDefinition = {
     for (const { image, options: own } of images) {
       const record = await fetchWith(context, {
         store,
-        reference: parseReference(image),
+        reference: withPlatform(parseReference(image), options),
         pullPolicy: parsePullPolicy(options['pullPolicy']),
         limits: loadLimits(context.directories),
         ...(typeof own['signature'] === 'string' ? { signature: own['signature'] } : {}),

@@ -1,5 +1,5 @@
 import { GantryError } from '../error.ts';
-import type { FetchContext, PullPolicy } from '../fetch/context.ts';
+import type { FetchContext, KeyReview, PullPolicy } from '../fetch/context.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import type { Reference } from '../image/reference.ts';
 import { type CliOption, valued } from './command.ts';
@@ -35,10 +35,7 @@ export function parsePullPolicy(value: unknown): PullPolicy {
  * the process ends by that signal. Under a service manager the unit's start time is extended.
  */
 export async function fetchWith(context: Context, request: FetchRequest): Promise<ImageRecord> {
-  const [{ fetchImage }, { askForReview }] = await Promise.all([
-    import('../fetch/fetch.ts'),
-    import('./key-review.ts'),
-  ]);
+  const { fetchImage } = await import('../fetch/fetch.ts');
   const interruption = interruptible();
   const ready = keepManagerWaiting(`Fetching ${request.reference.text}`);
   try {
@@ -52,7 +49,7 @@ export async function fetchWith(context: Context, request: FetchRequest): Promis
         report: context.report,
         env: process.env,
         signal: interruption.signal,
-        reviewKey: askForReview(),
+        reviewKey: await keyReview(),
       },
       request.signature === undefined ? {} : { signature: request.signature },
     );
@@ -60,6 +57,14 @@ export async function fetchWith(context: Context, request: FetchRequest): Promis
     ready();
     interruption.end();
   }
+}
+
+/** What asks whether to trust keys found while fetching; not loaded where nobody can answer. */
+async function keyReview(): Promise<KeyReview | undefined> {
+  const { isatty } = await import('node:tty');
+  if (!isatty(0)) return undefined;
+  const { askForReview } = await import('./key-review.ts');
+  return askForReview();
 }
 
 /** How far ahead a unit's start time-out is pushed, and how often. */

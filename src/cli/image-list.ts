@@ -1,11 +1,13 @@
 import { GantryError } from '../error.ts';
 import { displayName, type ImageRecord } from '../image/image-record.ts';
 import type { Provenance } from '../image/provenance.ts';
+import { namingsOf } from '../store/naming.ts';
 import { Store } from '../store/store.ts';
 import { type CommandDefinition, flag, valued } from './command.ts';
 import { formatJson, formatRelative, formatSize, formatTime } from './format.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { print } from './print.ts';
+import { signerText } from './signer.ts';
 import { formatTable } from './table.ts';
 
 /** One line of the list before it is formatted. */
@@ -86,15 +88,19 @@ export const definition: CommandDefinition = {
   },
 };
 
+/** A line for each name of each image. */
 function readEntries(store: Store): Entry[] {
-  return store.listImages().map((record: ImageRecord) => ({
-    id: record.id,
-    name: displayName(record),
-    size: record.size,
-    importTime: new Date(record.importedAt),
-    lastUsed: store.lastUsed(record),
-    provenance: record.provenance,
-  }));
+  return store.listImages().flatMap((record) => {
+    const lastUsed = store.lastUsed(record);
+    return namingsOf(record).map((named: ImageRecord) => ({
+      id: named.id,
+      name: displayName(named),
+      size: named.size,
+      importTime: new Date(named.importedAt),
+      lastUsed,
+      provenance: named.provenance,
+    }));
+  });
 }
 
 function parseFields(list: string, option: string): Field[] {
@@ -131,12 +137,6 @@ function sortEntries(entries: Entry[], options: Record<string, unknown>): Entry[
 
 function timeText(time: Date, full: boolean): string {
   return full ? formatTime(time) : formatRelative(time);
-}
-
-function signerText(provenance: Provenance, full: boolean): string {
-  if (provenance.kind === 'unverified') return `nobody (${provenance.reason})`;
-  const key = full ? provenance.fingerprint : provenance.signingKeyId;
-  return provenance.userId === undefined ? key : `${key} ${provenance.userId}`;
 }
 
 /** rkt's ImageListEntry, times in nanoseconds, and the provenance beside it. */

@@ -5,6 +5,7 @@ import { formatJson, formatRelative, formatTime } from './format.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { dateOf, formatNetworks, podJson } from './pod-output.ts';
 import { print } from './print.ts';
+import { signerText } from './signer.ts';
 import { formatTable } from './table.ts';
 
 export const definition: CommandDefinition = {
@@ -31,8 +32,10 @@ export const definition: CommandDefinition = {
 };
 
 function header(full: boolean): string[] {
-  const id = full ? ['IMAGE ID'] : [];
-  return ['UUID', 'APP', 'IMAGE NAME', ...id, 'STATE', 'CREATED', 'STARTED', 'NETWORKS'];
+  const columns = ['STATE', 'CREATED', 'STARTED', 'NETWORKS'];
+  if (!full) return ['UUID', 'APP', 'IMAGE NAME', ...columns];
+  // Scripts written for rkt count columns from the left: what is new comes last.
+  return ['UUID', 'APP', 'IMAGE NAME', 'IMAGE ID', ...columns, 'SIGNED BY'];
 }
 
 /** A line for each app; the cells that describe the pod stand in the first only. */
@@ -46,7 +49,8 @@ function podRows(pod: PodSummary, full: boolean): string[][] {
   if (pod.apps.length === 0) return [[uuid, '-', '-', ...(full ? ['-'] : []), ...after]];
   return pod.apps.map((app, index) => {
     const id = full ? [app.imageId.slice(0, 'sha512-'.length + 12)] : [];
+    const signer = full ? [app.provenance ? signerText(app.provenance, true) : ''] : [];
     const cells = index === 0 ? after : after.map(() => '');
-    return [index === 0 ? uuid : '', app.name, app.imageName, ...id, ...cells];
+    return [index === 0 ? uuid : '', app.name, app.imageName, ...id, ...cells, ...signer];
   });
 }

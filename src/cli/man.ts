@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
-import { type CliOption, type CommandDefinition, shownFlags } from './command.ts';
+import { type CliOption, type CommandDefinition, descriptionOf, shownFlags } from './command.ts';
 import { globalOptions } from './globals.ts';
 import { allDefinitions } from './registry.ts';
 
@@ -59,10 +59,12 @@ function commandPage(each: CommandDefinition): string {
     heading(pageName(each)),
     section('NAME', [roff(`${pageName(each)} - ${each.summary}`)]),
     section('SYNOPSIS', [`.B ${roff(words)}`, roff(`[options] ${each.operands ?? ''}`)]),
-    section('DESCRIPTION', [roff(each.description ?? each.summary)]),
+    section('DESCRIPTION', [roff(descriptionOf(each))]),
   ];
   if (own.length > 0) parts.push(section('OPTIONS', optionLines(own)));
-  parts.push(section('GLOBAL OPTIONS', optionLines(globalOptions())));
+  parts.push(
+    section('GLOBAL OPTIONS', ['Those that every command takes are in', '.BR gantry (1).']),
+  );
   if (each.examples !== undefined) {
     parts.push(section('EXAMPLES', ['.nf', ...each.examples.map(roff), '.fi']));
   }

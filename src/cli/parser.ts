@@ -1,6 +1,12 @@
 import { Command, CommanderError, Option } from 'commander';
 import { GantryError } from '../error.ts';
-import { type CliOption, type CommandDefinition, type Invocation, shownFlags } from './command.ts';
+import {
+  type CliOption,
+  type CommandDefinition,
+  descriptionOf,
+  type Invocation,
+  shownFlags,
+} from './command.ts';
 import { globalOptions } from './globals.ts';
 
 /**
@@ -29,23 +35,25 @@ export function parseInvocation(
 /** The parser of a definition, with the global options accepted beside its own. */
 export function buildCommand(definition: CommandDefinition): Command {
   const command = new Command(`gantry ${definition.name}`);
-  command.summary(definition.summary).description(definition.description ?? definition.summary);
+  command.summary(definition.summary).description(descriptionOf(definition));
   command.usage(`[options]${definition.operands === undefined ? '' : ` ${definition.operands}`}`);
   command.helpOption('-h, --help', 'show this help');
   command.configureHelp({ optionTerm: shownFlags });
   for (const option of definition.options ?? []) command.addOption(parserOption(option));
-  command.optionsGroup('Global options:');
-  for (const option of globalOptions()) command.addOption(parserOption(option));
-  if (definition.examples !== undefined) {
-    command.addHelpText(
-      'after',
-      `\nExamples:\n${definition.examples.map((e) => `  ${e}`).join('\n')}`,
-    );
-  }
+  for (const option of globalOptions()) command.addOption(parserOption(option).hideHelp());
+  command.addHelpText('after', trailer(definition));
   command.allowExcessArguments(true).exitOverride();
   command.configureOutput({ writeErr: () => undefined });
   if (definition.optionsFirst) command.enablePositionalOptions().passThroughOptions();
   return command;
+}
+
+/** The examples, and which options every command has: what those are, the overview says once. */
+function trailer({ examples }: CommandDefinition): string {
+  const shown = examples === undefined ? [] : ['', 'Examples:', ...examples.map((e) => `  ${e}`)];
+  const names = globalOptions().map((option) => shownFlags(option).replace(/[ =[].*$/, ''));
+  const rows = [names.slice(0, 5), names.slice(5)].map((row) => `  ${row.join(' ')}`);
+  return [...shown, '', 'Global options (gantry help explains them):', ...rows].join('\n');
 }
 
 function parserOption({ flags, description, fallback, repeats }: CliOption): Option {

@@ -38,5 +38,6 @@ function appJson(app: AppStatus) {
     finished_at: app.finishedAt,
     exit_code: app.exitCode,
     image_id: app.imageId,
+    provenance: app.provenance,
   };
 }

@@ -17,6 +17,7 @@ import { type CliOption, flag, type Invocation, repeated, valued } from './comma
 import type { Context } from './context.ts';
 import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
 import { shippedStage1 } from './installation.ts';
+import { PLATFORM_OPTIONS, withPlatform } from './platform-options.ts';
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
 export const PREPARE_OPTIONS: readonly CliOption[] = [
@@ -30,6 +31,7 @@ export const PREPARE_OPTIONS: readonly CliOption[] = [
   ),
   repeated('--annotation <NAME=VALUE>', "an annotation of the pod's manifest; may be repeated"),
   pullPolicyOption('new'),
+  ...PLATFORM_OPTIONS,
   flag('--quiet', 'print no progress, on success only what was asked for'),
   ...APP_OPTIONS,
 ];
@@ -83,7 +85,7 @@ async function findOrFetch(
   app: AppWords,
   options: Record<string, unknown>,
 ): Promise<ImageRecord> {
-  const reference = parseReference(app.image);
+  const reference = withPlatform(parseReference(app.image), options);
   const pullPolicy = parsePullPolicy(options['pullPolicy']);
   const { signature } = app.options;
   if (signature === undefined) {

@@ -1,7 +1,6 @@
 import { GantryError } from '../error.ts';
 import { findPod, readUuidFile } from '../pod/find.ts';
 import type { Pod } from '../pod/pod.ts';
-import type { CommandDefinition } from './command.ts';
 import { valued } from './command.ts';
 import type { Context } from './context.ts';
 
@@ -37,6 +36,3 @@ export function podNames(operands: readonly string[], options: Record<string, un
   }
   return [...operands];
 }
-
-/** What commands that take one pod share. */
-export const ONE_POD: Pick<CommandDefinition, 'operands'> = { operands: 'UUID' };

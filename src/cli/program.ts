@@ -57,8 +57,10 @@ function splitCall(words: readonly string[], globals: readonly CliOption[]) {
   const leading = words.slice(0, at);
   const [first, second, ...rest] = words.slice(at);
   if (first === undefined) return { name: 'help', words: leading };
+  // `trust` is a command, and the group of `trust list`: only words it has belong to its name.
   const isGroup = [...registry.keys()].some((known) => known.startsWith(`${first} `));
-  if (!isGroup) {
+  const isMember = registry.has(`${first} ${second}`);
+  if (!isGroup || (registry.has(first) && !isMember)) {
     return { name: first, words: [...leading, ...words.slice(at + 1)] };
   }
   if (second === undefined || second === '--help' || second === '-h') {

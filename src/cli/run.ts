@@ -7,11 +7,12 @@ export const definition: CommandDefinition = {
   name: 'run',
   summary: 'run a pod from one or several images',
   description:
-    'Finds each image in the store, or fetches it and checks its signature, prepares a pod and runs it. An IMAGE is a name (example.com/app:1.2,os=linux), an id (sha512-...), a URL or a path. Options after an image are of that image; -- begins its arguments and --- ends them. The exit code is that of the app; of several, the first that fails.',
+    'Finds each image in the store, or fetches it and checks its signature, prepares a pod and runs it. An IMAGE is what gantry fetch takes, or the id of a stored one. Of an OCI image the arguments replace its cmd, and --exec its entrypoint. Options after an image are of that image; -- begins its arguments and --- ends them. The exit code is that of the app; of several, the first that fails.',
   operands: 'IMAGE [options] [-- ARGS... [---]]...',
   options: [...RUN_OPTIONS, ...PREPARE_OPTIONS],
   examples: [
     'gantry run example.com/hello:1.0.0 -- --greet world',
+    'gantry run docker://registry.example.com/team/app:1.2',
     'gantry run example.com/worker --name=a -- -v --- example.com/worker --name=b',
   ],
   parse: parseAppWords,

@@ -6,7 +6,8 @@ import { becomeFront } from './installation.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { formatNetworks, podJson, timeLine } from './pod-output.ts';
 import { onlyPod, podNames, uuidFileOption } from './pod-selection.ts';
-import { print } from './print.ts';
+import { oneLine, print } from './print.ts';
+import { signerText } from './signer.ts';
 
 export const definition: CommandDefinition = {
   name: 'status',
@@ -46,15 +47,23 @@ function waitWords(options: Record<string, unknown>): string[] {
   });
 }
 
-/** rkt's lines; which of them there are depends on the state (rkt's Documentation/subcommands/status.md). */
+/** rkt's lines, and after them who signed the images, where that is known. */
 function statusText(status: PodStatus): string {
+  const signers = status.apps.flatMap(({ name, provenance }) =>
+    provenance === undefined ? [] : [`signed-${name}=${oneLine(signerText(provenance, true))}`],
+  );
+  return [...stateLines(status), ...signers].join('\n');
+}
+
+/** Which of them there are depends on the state (rkt's Documentation/subcommands/status.md). */
+function stateLines(status: PodStatus): string[] {
   const { state } = status;
   const lines = [`state=${state}`, ...timeLine('created', status.createdAt)];
   lines.push(...timeLine('started', status.startedAt));
   if (state === 'running' || state === 'exited') {
     lines.push(`networks=${formatNetworks(status.networks)}`);
   }
-  if (!HAS_RUN.has(state)) return lines.join('\n');
+  if (!HAS_RUN.has(state)) return lines;
   if (status.pid !== undefined) lines.push(`pid=${status.pid}`);
   lines.push(`exited=${state === 'exited' || state === 'exited garbage'}`);
   if (state !== 'running') {
@@ -62,7 +71,7 @@ function statusText(status: PodStatus): string {
       if (app.exitCode !== undefined) lines.push(`app-${app.name}=${app.exitCode}`);
     }
   }
-  return lines.join('\n');
+  return lines;
 }
 
 const HAS_RUN: ReadonlySet<string> = new Set([
