@@ -11,7 +11,10 @@ export interface Requirement {
 /** Being the superuser: mounts, device nodes, other owners. */
 export const root: Requirement = { what: 'root', met: process.getuid?.() === 0 };
 
-/** A program on the PATH. */
+/** What `.ci/tools` built; these versions are what the tests are written for. */
+const tools = join(import.meta.dirname, '../../dist/tools');
+
+/** A program that `.ci/tools` built, or that is on the PATH. */
 export function program(name: string): Requirement {
   return { what: `the program ${name}`, met: findProgram(name) !== undefined };
 }
@@ -22,9 +25,10 @@ export function needs(context: TestContext, ...requirements: readonly Requiremen
   if (missing.length > 0) context.skip(`needs ${missing.join(' and ')}`);
 }
 
-/** The absolute path of a program on the PATH (system folders included), or undefined. */
+/** The absolute path of a program that `.ci/tools` built or that is on the PATH, or undefined. */
 export function findProgram(name: string): string | undefined {
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+  const path = (process.env['PATH'] ?? '').split(delimiter);
+  const folders = [tools, ...path, '/usr/sbin', '/sbin'];
   return folders.map((folder) => join(folder, name)).find(isExecutable);
 }
 
