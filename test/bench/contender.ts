@@ -1,4 +1,5 @@
 import type { Command } from '../support/installation.ts';
+import { findProgram } from '../support/requirements.ts';
 import type { Measurement, Stopwatch } from './stopwatch.ts';
 
 /** One way to do a job: ours, or what an operator would otherwise use. */
@@ -16,6 +17,22 @@ export interface Contender {
   afterRound?(): Promise<void>;
   /** Called once after the last round, also when a round failed. */
   tearDown?(): Promise<void>;
+}
+
+/** Those that can take part; of the others, says why not. */
+export function present<T extends Pick<Contender, 'name' | 'programs'>>(
+  contenders: readonly T[],
+): T[] {
+  return contenders.filter(({ name, programs }) => {
+    if (isPresent(programs)) return true;
+    console.error(`${name} takes no part: not all of ${programs.join(', ')} are installed`);
+    return false;
+  });
+}
+
+/** Whether all of these programs are installed. */
+export function isPresent(programs: readonly string[]): boolean {
+  return programs.every((program) => findProgram(program) !== undefined);
 }
 
 /** What the rounds of one contender came to. */

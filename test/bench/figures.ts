@@ -2,15 +2,15 @@ import { execFileSync } from 'node:child_process';
 import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Installation } from '../support/installation.ts';
-import { findProgram } from '../support/requirements.ts';
-import { type Contender, compete, type Result } from './contender.ts';
-import { makeOciLayout } from './oci-layout.ts';
+import { type Contender, compete, isPresent, present, type Result } from './contender.ts';
+import { measureOci } from './oci.ts';
+import { makeOciLayout, packLayer } from './oci-layout.ts';
 import { createContainerd } from './peers/containerd.ts';
 import { createPodman } from './peers/podman.ts';
 import { containerdResident, gantryResident, podmanResident, type Resident } from './resident.ts';
 import * as starting from './starting.ts';
 import type { Stopwatch } from './stopwatch.ts';
-import type { Row } from './table.ts';
+import { type Row, rowsOf } from './table.ts';
 import * as transfer from './transfer.ts';
 import { makeLargeRoot } from './workload.ts';
 
@@ -36,6 +36,7 @@ export const figures: Readonly<Record<string, (bench: Bench) => Promise<Outcome>
   version: measureVersion,
   start: measureStart,
   transfer: measureTransfer,
+  oci: measureOci,
   memory: measureMemory,
 };
 
@@ -78,7 +79,8 @@ async function measureTransfer(bench: Bench): Promise<Outcome> {
   const { directory, gantry, stopwatch, rounds } = bench;
   const large = makeLargeRoot(directory);
   const image = await gantry.makeImage('large', large, { exec: ['/usr/bin/none'] });
-  const layout = makeOciLayout(join(directory, 'layout'), large, 'example.com/large:1');
+  const layers = [packLayer(join(directory, 'layer.tar.gz'), large)];
+  const layout = makeOciLayout(join(directory, 'layout'), layers, 'example.com/large:1');
   rmSync(large, { recursive: true });
   const mirror = await transfer.startMirror(directory, image, layout);
   try {
@@ -142,41 +144,12 @@ async function measureMemory(bench: Bench): Promise<Outcome> {
 async function smallArchive({ directory, root }: Bench): Promise<string> {
   const layout = join(directory, 'small');
   const archive = join(directory, 'small.tar');
-  makeOciLayout(layout, root, 'example.com/small:1');
+  const layer = packLayer(join(directory, 'small.tar.gz'), root);
+  makeOciLayout(layout, [layer], 'example.com/small:1');
   execFileSync('tar', ['-C', layout, '-cf', archive, '.']);
   return archive;
 }
 
 function named(name: string, note: string, words: readonly [string, ...string[]]): Contender {
   return { name, note, programs: [], round: async () => [{ words }] };
-}
-
-function present(contenders: readonly Contender[]): Contender[] {
-  return contenders.filter(({ name, programs }) => {
-    if (isPresent(programs)) return true;
-    console.error(`${name} takes no part: not all of ${programs.join(', ')} are installed`);
-    return false;
-  });
-}
-
-function isPresent(programs: readonly string[]): boolean {
-  return programs.every((program) => findProgram(program) !== undefined);
-}
-
-/** Our result, the first, against each of the others; `bounds` by the peer's name. */
-function rowsOf(
-  figure: string,
-  [ours, ...peers]: readonly Result[],
-  bounds: Readonly<Record<string, number>>,
-): Row[] {
-  return peers.map((peer) => {
-    const most = bounds[peer.name];
-    return {
-      figure,
-      unit: 'ms',
-      ours: ours?.milliseconds ?? Number.NaN,
-      peer: { name: peer.name, value: peer.milliseconds },
-      ...(most === undefined ? {} : { bound: { most } }),
-    };
-  });
 }

@@ -8,7 +8,9 @@ import { createStopwatch } from './stopwatch.ts';
 import { formatRows, isKept } from './table.ts';
 import { makeSmallRoot } from './workload.ts';
 
-const usage = `usage: npm run bench -- [--rounds=N] [--only=start|version|transfer|memory] [--json=FILE]
+const usage = `usage: npm run bench -- [--rounds=N] [--only=FIGURE]… [--json=FILE]
+
+Figures: ${Object.keys(figures).join(', ')}.
 
 Measures Gantry beside the tools an operator would otherwise use, as far as they are installed, in
 turns, and prints medians, ratios and the bounds they are held to. Exits with 1 when one is not kept.`;
@@ -80,7 +82,7 @@ function report({ rows, results }: Outcome, rounds: number, json: string | undef
   const processors = cpus();
   console.log(`${processors.length} x ${processors[0]?.model}, Node ${process.versions.node}`);
   console.log(
-    `medians of ${rounds} rounds in turns (twice that for version, a quarter for fetch)\n`,
+    `medians of ${rounds} rounds in turns (twice that for version, a quarter for transfer and oci)\n`,
   );
   console.log(formatRows(rows));
   console.log('\nWhat was run:');

@@ -1,13 +1,15 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { linkSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { machine } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 
-/** What the peers read: an OCI image layout of one gzip layer (OCI Image Format, image-layout.md). */
+/** What the peers read: an OCI image layout of one image, its layers gzip (OCI Image Format, image-layout.md). */
 export interface OciLayout {
   readonly directory: string;
+  /** The manifest's digest, `sha256:…`. */
+  readonly digest: string;
   /** The manifest's bytes; a registry serves them under the tag. */
   readonly manifest: Uint8Array;
   /** The path of a blob by its digest, `sha256:…`. */
@@ -22,8 +24,36 @@ interface Descriptor {
   readonly size: number;
 }
 
-/** Packs `root` into a layout below `directory`; `reference` is what `ctr` will call the image. */
-export function makeOciLayout(directory: string, root: string, reference: string): OciLayout {
+/** A layer, gzip at its usual level as the image our side unpacks. */
+export interface PackedLayer {
+  readonly path: string;
+  readonly digest: string;
+  readonly size: number;
+  readonly diffId: string;
+}
+
+/** Packs what of `root` the members name, all of it unless given, into the file `path`. */
+export function packLayer(
+  path: string,
+  root: string,
+  members: readonly string[] = ['.'],
+): PackedLayer {
+  execFileSync('tar', ['-C', root, '--owner=0', '--group=0', '-czf', path, ...members]);
+  const content = readFileSync(path);
+  return {
+    path,
+    digest: digestOf(content),
+    size: content.length,
+    diffId: digestOf(gunzipSync(content)),
+  };
+}
+
+/** Makes a layout of the layers, lowest first; `reference` is what `ctr` will call the image. */
+export function makeOciLayout(
+  directory: string,
+  layers: readonly PackedLayer[],
+  reference: string,
+): OciLayout {
   mkdirSync(join(directory, 'blobs/sha256'), { recursive: true });
   const blob = (digest: string) => join(directory, 'blobs', digest.replace(':', '/'));
   const store = (mediaType: string, content: string | Uint8Array): Descriptor => {
@@ -31,49 +61,33 @@ export function makeOciLayout(directory: string, root: string, reference: string
     writeFileSync(blob(digest), content);
     return { mediaType, digest, size: Buffer.byteLength(content) };
   };
-  const { layer, diffId } = packLayer(directory, root, blob);
-  const configuration = store('application/vnd.oci.image.config.v1+json', configurationOf(diffId));
+  for (const { path, digest } of layers) linkSync(path, blob(digest));
+  const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';
   const manifest = JSON.stringify({
     schemaVersion: 2,
     mediaType: MANIFEST_TYPE,
-    config: configuration,
-    layers: [layer],
+    config: store('application/vnd.oci.image.config.v1+json', configurationOf(layers)),
+    layers: layers.map(({ digest, size }) => ({ mediaType, digest, size })),
   });
-  const index = {
-    ...store(MANIFEST_TYPE, manifest),
-    annotations: {
-      'org.opencontainers.image.ref.name': '1',
-      'io.containerd.image.name': reference,
-    },
+  const descriptor = store(MANIFEST_TYPE, manifest);
+  const annotations = {
+    'org.opencontainers.image.ref.name': '1',
+    'io.containerd.image.name': reference,
   };
   writeFileSync(
     join(directory, 'index.json'),
-    JSON.stringify({ schemaVersion: 2, manifests: [index] }),
+    JSON.stringify({ schemaVersion: 2, manifests: [{ ...descriptor, annotations }] }),
   );
   writeFileSync(join(directory, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  return { directory, manifest: Buffer.from(manifest), blob };
+  return { directory, digest: descriptor.digest, manifest: Buffer.from(manifest), blob };
 }
 
-/** gzip at its usual level, as the image our side unpacks. */
-function packLayer(directory: string, root: string, blob: (digest: string) => string) {
-  const archive = join(directory, 'layer.tar.gz');
-  execFileSync('tar', ['-C', root, '--owner=0', '--group=0', '-czf', archive, '.']);
-  const content = readFileSync(archive);
-  const digest = digestOf(content);
-  renameSync(archive, blob(digest));
-  const mediaType = 'application/vnd.oci.image.layer.v1.tar+gzip';
-  return {
-    layer: { mediaType, digest, size: content.length },
-    diffId: digestOf(gunzipSync(content)),
-  };
-}
-
-function configurationOf(diffId: string): string {
+function configurationOf(layers: readonly PackedLayer[]): string {
   return JSON.stringify({
     architecture: machine() === 'x86_64' ? 'amd64' : 'arm64',
     os: 'linux',
     config: { Cmd: ['/bin/true'] },
-    rootfs: { type: 'layers', diff_ids: [diffId] },
+    rootfs: { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) },
   });
 }
 

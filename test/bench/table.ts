@@ -1,3 +1,5 @@
+import type { Result } from './contender.ts';
+
 /** A bound from the project's own list of figures; without one a comparison is only shown. */
 export interface Bound {
   /** The most that is allowed. */
@@ -14,6 +16,24 @@ export interface Row {
   readonly peer?: { readonly name: string; readonly value: number };
   /** On `ours / peer.value`, or on `ours` where there is no peer. */
   readonly bound?: Bound;
+}
+
+/** Our result, the first, against each of the others; `bounds` by the peer's name. */
+export function rowsOf(
+  figure: string,
+  [ours, ...peers]: readonly Result[],
+  bounds: Readonly<Record<string, number>>,
+): Row[] {
+  return peers.map((peer) => {
+    const most = bounds[peer.name];
+    return {
+      figure,
+      unit: 'ms',
+      ours: ours?.milliseconds ?? Number.NaN,
+      peer: { name: peer.name, value: peer.milliseconds },
+      ...(most === undefined ? {} : { bound: { most } }),
+    };
+  });
 }
 
 /** What the bound applies to: the ratio, or our own figure where there is nobody to compare with. */

@@ -55,3 +55,12 @@ export function makeLargeRoot(directory: string): string {
   }
   return root;
 }
+
+/** The folders of the large root, dealt out to `count` layers in turns: equal shares, as paths below it. */
+export function shareFolders(count: number): string[][] {
+  const shares: string[][] = Array.from({ length: count }, () => []);
+  for (let set = 0; set < FILES / 50; set++) {
+    shares[set % count]?.push(`usr/lib/part${Math.floor(set / 20)}/set${set}`);
+  }
+  return shares;
+}

@@ -7,7 +7,7 @@ import type { Command } from '../../support/installation.ts';
 
 const runFile = promisify(execFile);
 
-/** A containerd of our own, with its client; images come from `archive`, an OCI archive. */
+/** A containerd of our own, with its client. */
 export interface Containerd {
   setUp(): Promise<void>;
   command(...words: readonly string[]): Command;
@@ -23,7 +23,8 @@ const UNUSED = [
   ...['aufs', 'btrfs', 'devmapper', 'zfs'].map((s) => `snapshotter.v1.${s}`),
 ];
 
-export function createContainerd(parent: string, archive: () => Promise<string>): Containerd {
+/** @param archive an OCI archive to begin with; an empty store without one */
+export function createContainerd(parent: string, archive?: () => Promise<string>): Containerd {
   const directory = join(parent, 'containerd');
   const socket = join(directory, 'socket');
   let daemon: ChildProcess | undefined;
@@ -45,7 +46,7 @@ export function createContainerd(parent: string, archive: () => Promise<string>)
       mkdirSync(directory);
       writeFileSync(join(directory, 'config.toml'), configuration(directory, socket));
       daemon = await startDaemon(directory, socket);
-      await call('images', 'import', await archive());
+      if (archive !== undefined) await call('images', 'import', await archive());
     },
     tearDown: async () => {
       if (daemon === undefined) return;

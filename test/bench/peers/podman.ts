@@ -7,7 +7,7 @@ const runFile = promisify(execFile);
 
 /** Podman with a storage of its own, runc below it. */
 export interface Podman {
-  /** Imports `root` as the image `small`. */
+  /** Imports the root it was given as the image `small`. */
   setUp(): Promise<void>;
   command(...words: readonly string[]): Command;
   call(...words: readonly string[]): Promise<string>;
@@ -25,7 +25,8 @@ export const podmanRun = [
   '--ulimit=nproc=1024:1024',
 ] as const;
 
-export function createPodman(directory: string, root: string): Podman {
+/** @param root what the image `small` is made of; an empty store without one */
+export function createPodman(directory: string, root?: string): Podman {
   const flags = [
     `--root=${join(directory, 'podman')}`,
     `--runroot=${join(directory, 'podman-run')}`,
@@ -46,6 +47,7 @@ export function createPodman(directory: string, root: string): Podman {
     command,
     call,
     setUp: async () => {
+      if (root === undefined) return;
       const archive = join(directory, 'podman.tar');
       await runFile('tar', ['-C', root, '-cf', archive, '.']);
       await call('import', '--quiet', archive, 'small');
