@@ -78,8 +78,9 @@ function draft(
 ): forge.pki.Certificate {
   const certificate = forge.pki.createCertificate();
   certificate.publicKey = publicKey;
-  // A leading 00 keeps the serial number positive (RFC 5280 section 4.1.2.2).
-  certificate.serialNumber = `00${randomBytes(15).toString('hex')}`;
+  // A leading 01 keeps the serial number positive (RFC 5280 section 4.1.2.2), and without the zeros that
+  // DER has no room for.
+  certificate.serialNumber = `01${randomBytes(15).toString('hex')}`;
   certificate.validity.notBefore = options.notBefore ?? new Date(Date.now() - DAY);
   certificate.validity.notAfter = options.notAfter ?? new Date(Date.now() + 30 * DAY);
   certificate.setSubject(subject);
