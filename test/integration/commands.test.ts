@@ -150,16 +150,20 @@ describe('the life of a pod', () => {
   it('is prepared, run, shown as exited with its code, and removed', async () => {
     const uuid = await gantry.call('prepare', reference, '--', '0');
     expect(await gantry.call('status', uuid)).toMatch(
-      /^state=prepared\ncreated=\S+ \S+ [+-]\d{4} \w+$/,
+      /^state=prepared\ncreated=\S+ \S+ [+-]\d{4} \w+\nsigned-app=[0-9a-f]{40} Gantry test <.+>$/,
     );
     expect((await gantry.run('run-prepared', uuid)).code).toBe(0);
     expect(await gantry.call('status', uuid)).toMatch(
-      /^state=exited\ncreated=.+\nstarted=.+\nnetworks=\n(pid=\d+\n)?exited=true\napp-app=0$/,
+      /^state=exited\ncreated=.+\nstarted=.+\nnetworks=\n(pid=\d+\n)?exited=true\napp-app=0\nsigned-app=.+$/,
     );
     const list = await gantry.call('list', '--no-legend', '--full');
     expect(list.split('\n').find((line) => line.startsWith(uuid))).toMatch(
-      /^\S+\tapp\t+example\.com\/app:1\.0\.0\t+sha512-[0-9a-f]{12}\t+exited\t/,
+      /^\S+\tapp\t+example\.com\/app:1\.0\.0\t+sha512-[0-9a-f]{12}\t+exited\t.*\t[0-9a-f]{40} Gantry test <test@example\.com>$/,
     );
+    const [found] = JSON.parse(await gantry.call('list', '--format=json')).filter(
+      ({ name }: { name: string }) => name === uuid,
+    );
+    expect(found.apps[0].provenance).toMatchObject({ kind: 'openpgp', name: 'example.com/app' });
     expect(await gantry.call('rm', uuid)).toBe(`"${uuid}"`);
     expect(await gantry.call('list', '--no-legend')).not.toContain(uuid.slice(0, 8));
   });
@@ -266,7 +270,7 @@ describe('words that make no sense', () => {
     ['run', ['--nonsense', 'x'], /unknown option/],
     ['run', ['--net=blue', 'x'], /network "blue" is not available/],
     ['fetch', [], /must provide at least one image/],
-    ['fetch', ['docker://busybox'], /docker: is not supported/],
+    ['fetch', ['ftp://example.com/busybox'], /ftp: is not supported/],
     ['image rm', [], /must provide at least one image/],
     ['image cat-manifest', ['sha512-ff'], /no image IDs found|not in the store/],
     ['image cat-manifest', ['sha512-f'], /image ID too short/],
