@@ -44,19 +44,19 @@ async function die(): Promise<void> {
 
 /** The command's name, and all other words in their order: global options may stand before it. */
 function splitCall(words: readonly string[], globals: readonly CliOption[]) {
-  let at = 0;
-  while (at < words.length && (words[at] ?? '').startsWith('-')) {
-    const word = words[at] ?? '';
-    if (word === '--help' || word === '-h') return { name: 'help', words: words.slice(at + 1) };
-    if (word === '--version') return { name: 'version', words: [] };
-    const option = globals.find((known) => longName(known) === word.split('=', 1)[0]);
-    if (option === undefined)
-      throw new GantryError('usage', `unknown option ${word}: see gantry help`);
-    at += takesValue(option) && !word.includes('=') ? 2 : 1;
+  const at = afterGlobals(words, 0, globals);
+  const word = words[at] ?? '';
+  if (word === '--help' || word === '-h') return { name: 'help', words: words.slice(at + 1) };
+  if (word === '--version') return { name: 'version', words: [] };
+  if (word.startsWith('-')) {
+    throw new GantryError('usage', `unknown option ${word}: see gantry help`);
   }
   const leading = words.slice(0, at);
-  const [first, second, ...rest] = words.slice(at);
+  const first = words[at];
   if (first === undefined) return { name: 'help', words: leading };
+  // Global options may also stand between the words of a name: gantry image --dir=/srv list.
+  const next = afterGlobals(words, at + 1, globals);
+  const second = words[next];
   // `trust` is a command, and the group of `trust list`: only words it has belong to its name.
   const isGroup = [...registry.keys()].some((known) => known.startsWith(`${first} `));
   const isMember = registry.has(`${first} ${second}`);
@@ -66,7 +66,19 @@ function splitCall(words: readonly string[], globals: readonly CliOption[]) {
   if (second === undefined || second === '--help' || second === '-h') {
     return { name: 'help', words: [first] };
   }
-  return { name: `${first} ${second}`, words: [...leading, ...rest] };
+  const between = words.slice(at + 1, next);
+  return { name: `${first} ${second}`, words: [...leading, ...between, ...words.slice(next + 1)] };
+}
+
+/** The place of the first word from `at` on that is no global option, nor the value of one. */
+function afterGlobals(words: readonly string[], at: number, globals: readonly CliOption[]): number {
+  let next = at;
+  for (;;) {
+    const word = words[next] ?? '';
+    const option = globals.find((known) => longName(known) === word.split('=', 1)[0]);
+    if (option === undefined) return next;
+    next += takesValue(option) && !word.includes('=') ? 2 : 1;
+  }
 }
 
 function unknownCommand(name: string): GantryError {

@@ -264,6 +264,16 @@ async function imageOf(name: string): Promise<{ id: string; name: string }> {
   return found;
 }
 
+it('global options may stand before, between and after the words of a command', () => {
+  const program = join(import.meta.dirname, '../../bin/gantry');
+  const dir = `--dir=${join(directory, 'data')}`;
+  const list = (...words: string[]) => spawnSync(program, words, { encoding: 'utf8' }).stdout;
+  const expected = list('image', 'list', '--full', dir);
+  expect(expected).toContain('example.com/app:1.0.0');
+  expect(list(dir, 'image', 'list', '--full')).toBe(expected);
+  expect(list('image', '--dir', join(directory, 'data'), 'list', '--full')).toBe(expected);
+});
+
 describe('words that make no sense', () => {
   it.each([
     ['run', [], /pod must contain at least one application/],
