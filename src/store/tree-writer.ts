@@ -1,6 +1,7 @@
 import { closeSync, constants, lstatSync, openSync, rmSync, type Stats, writeSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { O_DIRECTORY, system } from '../system/binding.ts';
+import { DirectoryFates } from './directory-fates.ts';
 import { DirectoryHandles, obstacleOf, openDirectory } from './directory-handles.ts';
 import {
   type ArchiveDialect,
@@ -14,18 +15,6 @@ import type { TarEntry } from './tar-reader.ts';
 const { S_IFCHR, S_IFBLK, S_IFIFO } = constants;
 const DEVICE_UNIT = 2 ** 32; // system.mknodAt takes major * 2^32 + minor
 
-/** What a directory gets at the very end, when nothing is written into it any more. */
-interface DirectoryFate {
-  readonly uid: number;
-  readonly gid: number;
-  readonly mode: number;
-  readonly seconds: number;
-  readonly nanoseconds: number;
-}
-
-/** Directories the archive does not mention itself: always the same, so that trees are too. */
-const unmentioned: DirectoryFate = { uid: 0, gid: 0, mode: 0o755, seconds: 0, nanoseconds: 0 };
-
 /**
  * Writes the members of an archive into a new, private directory, synchronously. Each name is
  * resolved beneath that directory with no symbolic link on the way; nothing that exists is ever
@@ -38,12 +27,10 @@ export class TreeWriter {
   readonly #made: (count: number) => void;
   readonly #root: number;
   readonly #handles: DirectoryHandles;
-  readonly #fates = new Map<string, DirectoryFate>();
+  readonly #fates: DirectoryFates;
   /** The file whose content comes in several pieces, and how many bytes are still to come. */
   #open: { fd: number; entry: TarEntry; path: string } | undefined;
   #waiting: { entry: TarEntry; path: string } | undefined;
-  /** A directory gave way, so that some of the fates may be of what is not there any more. */
-  #hasStaleFates = false;
 
   /**
    * `directory`: exists, empty, and nobody else can write to it. `made` is told of directories that
@@ -54,7 +41,7 @@ export class TreeWriter {
     this.#made = made;
     this.#root = openSync(directory, constants.O_RDONLY | O_DIRECTORY);
     this.#handles = new DirectoryHandles(this.#root);
-    this.#fates.set('', unmentioned);
+    this.#fates = new DirectoryFates(this.#root);
   }
 
   /**
@@ -127,24 +114,13 @@ export class TreeWriter {
 
   /** The directories the archive does not mention itself, the root included, in no order. */
   unmentioned(): string[] {
-    this.#dropStaleFates();
-    return [...this.#fates].flatMap(([path, fate]) => (fate === unmentioned ? [path] : []));
+    return this.#fates.unmentioned();
   }
 
   /** Gives directories their owners, modes and times, the deepest first. */
   finish(): void {
     this.#handles.close();
-    this.#dropStaleFates();
-    const paths = [...this.#fates.keys()].sort((a, b) => b.length - a.length);
-    for (const path of paths) {
-      const fate = this.#fates.get(path) ?? unmentioned;
-      const fd = openDirectory(this.#root, path, constants.O_RDONLY);
-      try {
-        system.settle(fd, fate.uid, fate.gid, fate.mode, fate.seconds, fate.nanoseconds);
-      } finally {
-        closeSync(fd);
-      }
-    }
+    this.#fates.settle();
   }
 
   /** Closes every descriptor, whether or not `finish` was reached. */
@@ -196,7 +172,7 @@ export class TreeWriter {
 
   #directory(entry: TarEntry, path: string): void {
     const { uid, gid, mode } = entry;
-    this.#fates.set(path, { uid, gid, mode, ...entry.modified });
+    this.#fates.mention(path, { uid, gid, mode, ...entry.modified });
     if (path === '') return;
     const [parent, name] = this.#parentOf(path);
     try {
@@ -236,22 +212,7 @@ export class TreeWriter {
     this.#handles.close();
     const [parent, name] = this.#parentOf(path);
     rmSync(handlePath(parent, name), { recursive: true });
-    // Looking through them each time, an archive that names a directory and a file by turns takes hours. A
-    // directory that comes again gets a fate of its own.
-    this.#hasStaleFates = true;
-  }
-
-  #dropStaleFates(): void {
-    if (!this.#hasStaleFates) return;
-    this.#hasStaleFates = false;
-    for (const path of this.#fates.keys()) {
-      try {
-        closeSync(openDirectory(this.#root, path));
-      } catch (error) {
-        if (!['ENOENT', 'ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw error;
-        this.#fates.delete(path);
-      }
-    }
+    this.#fates.expectStale();
   }
 
   #hardLink(entry: TarEntry, parent: number, name: string): void {
@@ -327,7 +288,7 @@ export class TreeWriter {
     }
     const [parent, last] = this.#parentOf(directory);
     system.mkdirAt(parent, last, 0o700);
-    this.#fates.set(directory, unmentioned);
+    this.#fates.leaveUnmentioned(directory);
     this.#made(1);
     return [this.#handles.get(directory), name];
   }
