@@ -7,6 +7,7 @@ import type { FetchContext } from './context.ts';
 import { type Certificate, candidatesOf, imageIdOf, type ResolvedImage } from './oci-intake.ts';
 import type { OciSource } from './oci-source.ts';
 import type { Getter } from './transport.ts';
+import { reportVerdict } from './verdict-report.ts';
 
 /** Where an image's signatures are looked for, and how they are read. */
 export interface SignaturePlaces {
@@ -53,28 +54,6 @@ export async function certify(
   });
   reportVerdict(provenance, context);
   return { ...called, ...(await kept(provenance, signature)) };
-}
-
-/** Says who vouched, in the words of an archive's signature. */
-export function reportVerdict(
-  provenance: VerifiedProvenance,
-  { report }: Pick<FetchContext, 'report'>,
-): void {
-  report.info('image: signature verified:');
-  report.info(`  ${signerOf(provenance)}`);
-}
-
-function signerOf(provenance: VerifiedProvenance): string {
-  switch (provenance.kind) {
-    case 'openpgp':
-      return provenance.userId ?? provenance.fingerprint;
-    case 'sigstore-key':
-      return `${provenance.algorithm} key ${provenance.fingerprint}`;
-    case 'sigstore-identity':
-      return `${provenance.identity} (${provenance.issuer})`;
-    case 'x509':
-      return `${provenance.subject} (${provenance.authority})`;
-  }
 }
 
 /** Nobody is asked; but who vouched for this very image under this name has not taken it back. */

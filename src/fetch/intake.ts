@@ -8,6 +8,7 @@ import type { Ingest, StagedImage } from '../store/staged-image.ts';
 import { startVerification, type Verification } from '../trust/verification.ts';
 import type { FetchContext } from './context.ts';
 import type { DownloadTarget } from './download.ts';
+import { reportVerdict } from './verdict-report.ts';
 
 /**
  * Who is to vouch for the image: a signature, one that comes after the image, or nobody because the
@@ -93,7 +94,9 @@ export class Intake implements DownloadTarget {
       this.#context.signal?.throwIfAborted();
       const signature = provenance.kind === 'openpgp' ? this.#signature : undefined;
       const record = await staged.commit({ source, provenance, signature });
-      this.#reportVerdict(provenance);
+      // A verdict of before is kept, but it is not one of now.
+      const isNew = provenance.kind !== 'unverified' && this.#voucher.kind !== 'none';
+      if (isNew) reportVerdict(provenance, this.#context);
       return record;
     } catch (error) {
       await staged.discard();
@@ -173,13 +176,6 @@ export class Intake implements DownloadTarget {
   #countAfterFault(bytes: number, fault: GantryError): void {
     this.#bytesAfterFault += bytes;
     if (this.#bytesAfterFault > VERDICT_LIMIT) throw fault;
-  }
-
-  #reportVerdict(provenance: Provenance): void {
-    // A verdict of before is kept, but it is not one of now.
-    if (provenance.kind !== 'openpgp' || this.#voucher.kind === 'none') return;
-    this.#context.report.info('image: signature verified:');
-    this.#context.report.info(`  ${provenance.userId ?? provenance.fingerprint}`);
   }
 }
 

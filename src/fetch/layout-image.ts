@@ -10,7 +10,7 @@ import { isTag, repositoryName } from '../image/repository.ts';
 import { PrivateFile } from '../store/private-file.ts';
 import { startVerification, type Verification } from '../trust/verification.ts';
 import { openArchiveSource } from './archive-source.ts';
-import { certify, reportVerdict } from './certification.ts';
+import { certify } from './certification.ts';
 import { type ArchiveBytes, DirectoryFiles, OpenArchive, piecesOf } from './content-files.ts';
 import type { FetchContext } from './context.ts';
 import type { LayoutImage } from './layout-image-choice.ts';
@@ -18,6 +18,7 @@ import { LayoutSource } from './layout-source.ts';
 import { type Certificate, resolveManifest, takeIn } from './oci-intake.ts';
 import { fetchSignatureAgain, type SignatureLocation } from './signature.ts';
 import type { Transport } from './transport.ts';
+import { reportVerdict } from './verdict-report.ts';
 
 /** A layout or archive made ready, and the verdict over all of its bytes where there is to be one. */
 interface OpenLayout {
