@@ -242,19 +242,12 @@ static void read_report(struct app *app)
 
 /* --- ending ------------------------------------------------------------------------------------ */
 
+/* To each app the signal, or where that is 0 the one that its section names. */
 static void signal_apps(int number)
 {
 	for (size_t i = 0; i < pod.count; i++)
 		if (pod.apps[i].phase == STARTING || pod.apps[i].phase == RUNNING)
-			kill(pod.apps[i].pid, number);
-}
-
-/* To each app the signal its section names. */
-static void ask_apps_to_end(void)
-{
-	for (size_t i = 0; i < pod.count; i++)
-		if (pod.apps[i].phase == STARTING || pod.apps[i].phase == RUNNING)
-			kill(pod.apps[i].pid, pod.apps[i].section->stop_signal);
+			kill(pod.apps[i].pid, number > 0 ? number : pod.apps[i].section->stop_signal);
 }
 
 static void stop(void)
@@ -263,7 +256,7 @@ static void stop(void)
 		return;
 	pod.stopping = 1;
 	pod.deadline = milliseconds() + pod.plan->grace * 1000LL;
-	ask_apps_to_end();
+	signal_apps(0);
 	signal_apps(SIGCONT);
 }
 
