@@ -1,10 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Handler } from '../../examples/quickstart/https-server.ts';
 import { Store } from '../../src/store/store.ts';
+import { ended } from '../support/ended.ts';
 import { needs, root } from '../support/requirements.ts';
 import { filesIn, makeImage, Signer } from './fetch-images.ts';
 import { body, World } from './fetch-world.ts';
@@ -41,18 +40,6 @@ function startFetch(store: Store): ChildProcess {
     env: { ...process.env, ...world.context().env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-}
-
-/** How a process ended, and what it said. */
-async function ended(child: ChildProcess) {
-  const { stdout, stderr } = child;
-  if (stdout === null || stderr === null) throw new Error('no pipes');
-  const [said, complained, [code, signal]] = await Promise.all([
-    text(stdout),
-    text(stderr),
-    once(child, 'exit'),
-  ]);
-  return { said, complained, code, signal };
 }
 
 /** Begins the image and never ends it; tells when a client is in the middle of it. */

@@ -1,15 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { constants, zstdCompressSync } from 'node:zlib';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { Handler } from '../../examples/quickstart/https-server.ts';
 import type { ImageRecord } from '../../src/image/image-record.ts';
 import { MEDIA_TYPES } from '../../src/image/oci-manifest.ts';
 import type { Store } from '../../src/store/store.ts';
+import { ended } from '../support/ended.ts';
 import {
   blobOf,
   imageOf,
@@ -58,17 +57,6 @@ function startFetch(store: Store, reference: string): ChildProcess {
     env: { ...process.env, ...registry.environment },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-}
-
-async function ended(child: ChildProcess) {
-  const { stdout, stderr } = child;
-  if (stdout === null || stderr === null) throw new Error('no pipes');
-  const [said, complained, [code, signal]] = await Promise.all([
-    text(stdout),
-    text(stderr),
-    once(child, 'exit'),
-  ]);
-  return { said, complained, code, signal };
 }
 
 /** Begins a layer and never ends it; tells when a client is in the middle of it. */
