@@ -11,7 +11,7 @@ export const definition: CommandDefinition = {
   name: 'image copy',
   summary: 'copy OCI images, with their signatures, between registries, layouts and archives',
   description:
-    'Copies an image byte for byte, with all that lies beside it: signatures, and whatever else refers to it. SOURCE is docker://HOST/REPO:TAG, oci:DIR:REF, oci-archive:FILE, docker-archive:FILE, or the id or name of a stored image; DESTINATION is any of those but the store, which gantry fetch fills. What an index has is copied whole, unless --os, --arch or --variant choose one image of it. Digests and sizes are checked on the way, signatures are not: gantry fetch checks those wherever the copy is used. A docker-archive has a form of its own: it takes one image, without signatures, and the digest is another one there. Prints the digest of what was copied.',
+    'Copies an image byte for byte, with all that lies beside it: signatures, and whatever else refers to it. SOURCE is docker://HOST/REPO:TAG, oci:DIR:REF, oci-archive:FILE, docker-archive:FILE, or the id or name of a stored image; DESTINATION is any of those but the store, which gantry fetch fills. What an index has is copied whole, unless --os, --arch or --variant choose one image of it. Digests and sizes are checked on the way, signatures are not: gantry fetch checks those wherever the copy is used. A docker-archive has a form of its own: it takes one image, without signatures, and its digest there may be another. Prints the digest of what was copied.',
   operands: 'SOURCE DESTINATION',
   options: [
     flag('--all', 'every image of an index, as without --os, --arch and --variant'),
