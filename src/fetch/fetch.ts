@@ -187,7 +187,7 @@ class ImageFetch {
     if (pullPolicy === 'new') return undefined;
     throw new GantryError(
       'not-found',
-      `unable to fetch image from ${what}: it is not in the store, and --pull-policy=never keeps the network out`,
+      `unable to fetch image from ${what}: it is not in the store, and the network is not to be asked: bring it with gantry fetch`,
     );
   }
 

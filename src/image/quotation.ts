@@ -6,7 +6,10 @@ const longest = 120;
  */
 export function quote(text: string): string {
   const shown = text.length > longest ? `${text.slice(0, longest)}…` : text;
-  return JSON.stringify(shown).replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
+  const quoted = JSON.stringify(shown);
+  // Nearly always; what comes then costs a tenth of a millisecond when first used.
+  if (/^[ -~]*$/.test(quoted)) return quoted;
+  return quoted.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
   });
 }

@@ -84,7 +84,8 @@ const archiveExtension = '.aci';
  */
 export function parseReference(text: string): Reference {
   if (text === '') throw invalid(text, 'it must not be empty');
-  if (/[ \p{Cc}]/u.test(text)) throw invalid(text, 'it holds a space or a control character');
+  if (/[^!-~]/.test(text) && /[ \p{Cc}]/u.test(text))
+    throw invalid(text, 'it holds a space or a control character');
   if (isIdLike(text)) return parseIdReference(text);
   const layout = parseLayoutReference(text);
   if (layout !== undefined) return layout;

@@ -12,7 +12,16 @@ export interface HostVolume {
   readOnly: boolean;
   /** Whether mounts beneath the source come along; where absent, they do. */
   recursive?: boolean;
+  /** Which mounts made below it later travel; `private` where absent. Not appc's. */
+  propagation?: Propagation;
 }
+
+/**
+ * Whether mounts travel between the host and an app (mount_namespaces(7)): not at all, from the host to
+ * the app, or both ways.
+ */
+export type Propagation = 'private' | 'slave' | 'shared';
+export const PROPAGATIONS: readonly Propagation[] = ['private', 'slave', 'shared'];
 
 /** A directory that lives as long as the pod. */
 export interface EmptyVolume {
@@ -39,13 +48,22 @@ export function readVolume(item: Field): Volume {
 function readHostVolume(item: Field): HostVolume {
   refuseMembers(item, 'host', ['mode', 'uid', 'gid']);
   const recursive = item.member('recursive').optional((field) => field.boolean());
+  const propagation = item.member('propagation').optional(readPropagation);
   return {
     name: readAppName(item.member('name')),
     kind: 'host',
     source: item.member('source').absolutePath(),
     readOnly: readFlag(item.member('readOnly')),
     ...(recursive === undefined ? {} : { recursive }),
+    ...(propagation === undefined ? {} : { propagation }),
   };
+}
+
+function readPropagation(field: Field): Propagation {
+  const text = field.string();
+  const known = PROPAGATIONS.find((propagation) => propagation === text);
+  if (known !== undefined) return known;
+  throw field.refuse(`must be ${PROPAGATIONS.join(', ')}, not ${quote(text)}`);
 }
 
 function readEmptyVolume(item: Field): EmptyVolume {

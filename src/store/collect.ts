@@ -15,13 +15,16 @@ import type { RenderingNote } from './rendering.ts';
 import { collectLeftovers, namesIn, Staging } from './staging.ts';
 import { replacedTreeOf } from './tree-replacement.ts';
 
+/**
+ * Images of existing pods, and the names of the trees below `layers/` that pods are made of: never removed,
+ * nor what was rendered for them. A function is asked with the images' lock held, when no pod can come to
+ * be that has not been counted.
+ */
+export type InUse = ReadonlySet<ImageId | string> | (() => ReadonlySet<ImageId | string>);
+
 /** What `imageGc` may remove. */
 export interface CollectOptions {
-  /**
-   * Images of existing pods, and the names of the trees below `layers/` that pods are made of: never
-   * removed, nor what was rendered for them.
-   */
-  readonly inUse: ReadonlySet<ImageId | string>;
+  readonly inUse: InUse;
   /** Images used within this many seconds stay. */
   readonly graceSeconds: number;
   /** Only say what would be removed. */
@@ -42,7 +45,7 @@ export interface CollectSummary {
 interface NameRemoval {
   readonly id: ImageId;
   readonly name: ImageNaming;
-  readonly inUse: ReadonlySet<ImageId | string>;
+  readonly inUse: InUse;
 }
 
 /** A file of an interrupted write is left alone this long: its writer may still be at it. */
@@ -53,7 +56,7 @@ export async function removeImage(
   layout: StoreLayout,
   index: ImageIndex,
   id: ImageId,
-  inUse: ReadonlySet<ImageId | string>,
+  inUse: InUse,
 ): Promise<void> {
   const options = { inUse, graceSeconds: Number.MAX_SAFE_INTEGER };
   await collecting(layout, index, options, `remove image ${id}`, (collector) => {
@@ -122,6 +125,7 @@ class Collector {
   readonly #layout: StoreLayout;
   readonly #index: ImageIndex;
   readonly #options: CollectOptions;
+  readonly #inUse: ReadonlySet<ImageId | string>;
   readonly #kept = new Map<ImageId, ImageRecord | undefined>();
   readonly #images: { id: ImageId; name: string }[] = [];
   readonly #layers: string[] = [];
@@ -134,6 +138,7 @@ class Collector {
     this.#layout = layout;
     this.#index = index;
     this.#options = options;
+    this.#inUse = typeof options.inUse === 'function' ? options.inUse() : options.inUse;
     for (const id of index.ids()) this.#kept.set(id, this.#readable(id));
   }
 
@@ -177,7 +182,7 @@ class Collector {
   /** Records no pod uses and nobody used lately. */
   images(): void {
     for (const [id, record] of this.#kept) {
-      if (record === undefined || this.#options.inUse.has(id)) continue;
+      if (record === undefined || this.#inUse.has(id)) continue;
       if (!this.#isOld(this.#layout.record(id))) continue;
       if (this.#removing) dropRecord(this.#layout, id);
       this.#kept.delete(id);
@@ -257,25 +262,25 @@ class Collector {
 
   #needsTree(name: string): boolean {
     const replaced = replacedTreeOf(name);
-    if (replaced !== undefined) return this.#options.inUse.has(replaced);
+    if (replaced !== undefined) return this.#inUse.has(replaced);
     if (isLayerTree(name)) return this.#needsLayer(name);
     return name.startsWith('deps-') ? this.#needsRendering(name) : this.#needs(name);
   }
 
   #needsLayer(name: string): boolean {
     this.#layerTrees ??= layerTreesOf([...this.#kept.values()]);
-    return this.#options.inUse.has(name) || (this.#layerTrees?.has(name) ?? true);
+    return this.#inUse.has(name) || (this.#layerTrees?.has(name) ?? true);
   }
 
   #needs(id: ImageId): boolean {
-    return this.#kept.has(id) || this.#options.inUse.has(id);
+    return this.#kept.has(id) || this.#inUse.has(id);
   }
 
   #needsRendering(name: string): boolean {
     const images = readNote(this.#layout.note(name))?.images;
     const top = images?.at(-1);
     if (images === undefined || top === undefined) return false;
-    if (this.#options.inUse.has(top)) return true;
+    if (this.#inUse.has(top)) return true;
     return images.every((id) => this.#kept.has(id)) && !this.#isOld(this.#layout.note(name));
   }
 

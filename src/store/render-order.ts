@@ -53,6 +53,11 @@ export function renderingId(steps: readonly RenderStep[]): string {
     record.id,
     ...whitelists.map((whitelist) => whitelist.paths),
   ]);
+  return treeName(recipe);
+}
+
+/** Names a tree by what it is made of. */
+export function treeName(recipe: unknown): string {
   return `deps-sha512-${createHash('sha512').update(JSON.stringify(recipe)).digest('hex')}`;
 }
 

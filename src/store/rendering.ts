@@ -12,7 +12,7 @@ import {
 import { storeFailure } from './failure.ts';
 import type { StoreLayout } from './layout.ts';
 import { lockExclusively } from './locks.ts';
-import { type RenderStep, renderingId, renderSteps } from './render-order.ts';
+import { renderingId, renderSteps } from './render-order.ts';
 import { Staging } from './staging.ts';
 import { mergeTrees } from './tree-merging.ts';
 
@@ -25,7 +25,7 @@ export interface RenderingNote {
 
 /**
  * The tree of an image with its dependencies and path whitelist applied, rendered when it is not
- * there yet. Two processes rendering the same one wait for each other.
+ * there yet.
  */
 export async function renderedLayer(
   layout: StoreLayout,
@@ -33,13 +33,39 @@ export async function renderedLayer(
   dependencies: (dependency: Dependency) => ImageRecord | undefined,
 ): Promise<string> {
   const steps = renderSteps(record, dependencies);
-  const id = renderingId(steps);
-  const tree = layout.layer(id);
+  const layers = steps.map(({ record: image, whitelists }) => ({
+    tree: layout.layer(image.id),
+    whitelists,
+  }));
+  const images = steps.map(({ record: image }) => image.id);
+  const kept = { id: renderingId(steps), images };
+  return await keptTree(layout, kept, (to) => mergeTrees(layers, to));
+}
+
+/** A tree that is made of images, of which collecting knows by its note. */
+interface KeptTree {
+  /** Begins with `deps-`. */
+  readonly id: string;
+  /** Lowest first; the last is the image the tree is for. */
+  readonly images: readonly ImageId[];
+}
+
+/**
+ * The absolute path of a tree, made by `make` when it is not there yet. Two processes making the same one
+ * wait for each other; broken off, it leaves nothing but what collecting removes.
+ * @param make writes the tree to a path that does not exist
+ */
+export async function keptTree(
+  layout: StoreLayout,
+  kept: KeptTree,
+  make: (to: string) => void,
+): Promise<string> {
+  const tree = layout.layer(kept.id);
   if (!existsSync(tree)) {
-    using _lock = await lockExclusively(layout, id);
-    if (!existsSync(tree)) render(layout, steps, id);
+    using _lock = await lockExclusively(layout, kept.id);
+    if (!existsSync(tree)) render(layout, kept, make);
   }
-  markUsed(layout.note(id));
+  markUsed(layout.note(kept.id));
   return tree;
 }
 
@@ -53,18 +79,14 @@ function markUsed(note: string): void {
   }
 }
 
-function render(layout: StoreLayout, steps: readonly RenderStep[], id: string): void {
+function render(layout: StoreLayout, { id, images }: KeptTree, make: (to: string) => void): void {
   let staging: Staging | undefined;
   try {
     makeDirectory(layout.layers);
     staging = Staging.open(layout.staging);
-    const layers = steps.map(({ record, whitelists }) => ({
-      tree: layout.layer(record.id),
-      whitelists,
-    }));
-    mergeTrees(layers, staging.path('rootfs'));
+    make(staging.path('rootfs'));
     staging.sync();
-    const note: RenderingNote = { version: 1, images: steps.map(({ record }) => record.id) };
+    const note: RenderingNote = { version: 1, images };
     // The note first: a tree is never there without it, and a note alone is collected.
     writeFileAtomically(layout.note(id), `${JSON.stringify(note)}\n`, 0o640);
     renameUnlessPresent(staging.path('rootfs'), layout.layer(id));

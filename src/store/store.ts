@@ -4,7 +4,7 @@ import type { Dependency } from '../image/image-manifest.ts';
 import type { ImageNaming, ImageRecord } from '../image/image-record.ts';
 import type { Reference } from '../image/reference.ts';
 import type { UnpackLimits } from '../image/unpack-limits.ts';
-import type { CollectOptions, CollectSummary } from './collect.ts';
+import type { CollectOptions, CollectSummary, InUse } from './collect.ts';
 import { ImageIndex } from './image-index.ts';
 import { StoreLayout } from './layout.ts';
 import { lockExclusively, type Pin, pinImages } from './locks.ts';
@@ -154,6 +154,17 @@ export class Store {
   }
 
   /**
+   * One absolute directory that shows what the image's trees (`layerPaths`) show laid over each other:
+   * the one there is, or a tree made of several on first use. For what is executed from where it lies.
+   */
+  async singleTree(record: ImageRecord, trees: readonly string[]): Promise<string> {
+    const [only, ...others] = trees;
+    if (only !== undefined && others.length === 0) return only;
+    const { flattenedTree } = await import('./flattening.ts');
+    return await flattenedTree(this.layout, record, trees);
+  }
+
+  /**
    * Checks the blobs against their digests and the unpacked trees, entry by entry, against the blobs.
    * Throws `store` naming the first thing that differs; the layers of an OCI image that was altered count
    * as absent from then on, so that fetching it again brings them anew.
@@ -192,7 +203,7 @@ export class Store {
    * Removes the image's record, and its blob and tree unless something else needs them: `inUse`
    * names the images of existing pods, and their trees, which stay until `imageGc` finds them unused.
    */
-  async removeImage(id: ImageId, inUse: ReadonlySet<ImageId | string> = new Set()): Promise<void> {
+  async removeImage(id: ImageId, inUse: InUse = new Set()): Promise<void> {
     const { removeImage } = await import('./collect.ts');
     await removeImage(this.layout, this.#index, id, inUse);
   }
@@ -201,11 +212,7 @@ export class Store {
    * Removes one name of an image, and with the last one the image, as `removeImage` does. Answers
    * whether that was so. Throws `not-found` where the image has no such name.
    */
-  async removeName(
-    id: ImageId,
-    name: ImageNaming,
-    inUse: ReadonlySet<ImageId | string> = new Set(),
-  ): Promise<boolean> {
+  async removeName(id: ImageId, name: ImageNaming, inUse: InUse = new Set()): Promise<boolean> {
     const { removeName } = await import('./collect.ts');
     return removeName(this.layout, this.#index, { id, name, inUse });
   }

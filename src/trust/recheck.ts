@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import type { ImageRecord } from '../image/image-record.ts';
 import type { Provenance, VerifiedProvenance } from '../image/provenance.ts';
 import { type TrustDirectories, trustedKeyFor } from './keystore.ts';
 import { shellWord } from './printable.ts';
@@ -36,6 +37,14 @@ export async function recheckProvenance(
   if (createHash('sha256').update(bytes).digest('hex') === provenance.keyDigest) return;
   const { requireStillStanding } = await import('./still-standing.ts');
   await requireStillStanding(key, bytes, provenance, name);
+}
+
+/** Asks so about each of the images. */
+export async function recheckImages(
+  images: readonly ImageRecord[],
+  directories: TrustDirectories,
+): Promise<void> {
+  for (const { name, provenance } of images) await recheckProvenance(provenance, name, directories);
 }
 
 /** An identity is worth as much as the authority that certified it: that may have been taken away, too. */

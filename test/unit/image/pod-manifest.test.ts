@@ -91,6 +91,10 @@ describe('a pod manifest', () => {
     [{ volumes: [{ name: 'v', kind: 'tmpfs' }] }, 'volumes[0].kind: must be host or empty'],
     [{ volumes: [{ name: 'v', kind: 'host' }] }, 'volumes[0].source: is required'],
     [
+      { volumes: [{ name: 'v', kind: 'host', source: '/a', propagation: 'both' }] },
+      'volumes[0].propagation: must be private, slave, shared',
+    ],
+    [
       { volumes: [{ name: 'v', kind: 'host', source: 'a' }] },
       'volumes[0].source: must be an absolute',
     ],
