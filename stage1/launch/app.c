@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -45,6 +46,8 @@ static void default_signals(void)
 
 static int adopt_pipes(const struct app_streams *streams)
 {
+	if (streams->output < 0) /* output raw */
+		return 0;
 	if (dup2(streams->output, STDOUT_FILENO) < 0 || dup2(streams->errors, STDERR_FILENO) < 0)
 		return -errno;
 	return 0;
@@ -79,6 +82,10 @@ _Noreturn void run_app(struct launch *launch, const struct section *section, con
 	/* Found out now, a missing program keeps the other apps from starting. */
 	if (access(exec->argv[0], F_OK) < 0)
 		fail_step(streams, section, exec, errno);
+	/* Where no PID namespace does it. Not earlier: changing user takes it back. Should init be dead already,
+	 * the others are waited for in vain. */
+	if (getppid() != 1)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	wait_for_others(streams);
 	fail_step(streams, section, exec, -become_program(launch, exec));
 }

@@ -11,7 +11,7 @@
 
 struct app_streams {
 	int report;         /* socket to init */
-	int output, errors; /* writing ends of the app's pipes, -1 with a terminal */
+	int output, errors; /* writing ends of the app's pipes, -1 with a terminal or output raw */
 };
 
 /* In the child: never returns. */

@@ -62,7 +62,7 @@ _Bool argument_ok(char kind, const char *word)
 	case 'k':
 		return namespace_flag(word) != 0;
 	case 'o':
-		return strcmp(word, "lines") == 0 || strcmp(word, "terminal") == 0;
+		return strcmp(word, "lines") == 0 || strcmp(word, "terminal") == 0 || strcmp(word, "raw") == 0;
 	case 'd':
 		return strcmp(word, "char") == 0 || strcmp(word, "block") == 0;
 	case 'c':

@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "read.h"
 #include "text.h"
 
 static int tell(const struct step *step)
@@ -47,6 +48,44 @@ int open_birth_cgroup(const struct section *supervisor)
 			close(directory);
 	}
 	return -1;
+}
+
+/* The path of the process's group in the v2 hierarchy, without the slash it begins with; NULL when unknown. */
+static const char *group_of(pid_t pid, char *content, size_t size)
+{
+	char path[64];
+	struct text t = TEXT_IN(path);
+	text_add(&t, "/proc/");
+	text_number(&t, pid, 0, ' ');
+	text_add(&t, "/cgroup");
+	if (read_small(path, content, size) <= 0)
+		return NULL;
+	char *group = content;
+	if (strncmp(content, "0::/", 4) != 0 && (group = strstr(content, "\n0::/")) != NULL)
+		group++;
+	char *end = group != NULL ? strchr(group, '\n') : NULL;
+	if (end == NULL)
+		return NULL;
+	*end = '\0';
+	group += strlen("0::/");
+	return strncmp(group, "..", 2) == 0 ? NULL : group; /* it lies outside of what this process sees */
+}
+
+int open_cgroup_of(pid_t pid)
+{
+	/* Where systemd has it, and a host without systemd as well. */
+	static const char *const hierarchies[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
+	char content[4096];
+	const char *group = group_of(pid, content, sizeof content);
+	int found = -1;
+	for (size_t i = 0; group != NULL && found < 0 && i < sizeof hierarchies / sizeof *hierarchies; i++) {
+		int top = open(hierarchies[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (top >= 0 && is_v2(top))
+			found = openat(top, *group != '\0' ? group : ".", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (top >= 0)
+			close(top);
+	}
+	return found;
 }
 
 static int join(int directory)
@@ -100,13 +139,29 @@ static int remove_tree(int parent, const char *name, int depth)
 	return unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* Whatever is left in a group that is to be removed, and in those below it (cgroup v2, Linux 5.14). */
+static void kill_members(const char *path)
+{
+	int group = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int order = group >= 0 ? openat(group, "cgroup.kill", O_WRONLY | O_CLOEXEC) : -1;
+	/* Older kernels: the group stays as long as somebody is in it, which is told. */
+	if (order >= 0 && write(order, "1", 1) < 0)
+		complain("cgroup.kill of ", path, ": ", error_text(errno));
+	if (order >= 0)
+		close(order);
+	if (group >= 0)
+		close(group);
+}
+
 int remove_cgroups(const struct section *teardown)
 {
 	const struct timespec pause = {.tv_nsec = 2000000};
 	int status = 0;
 	for (size_t i = 0; i < teardown->count; i++) {
 		const struct step *step = &teardown->steps[i];
-		int tries = 500, removed;
+		int tries = 500, removed = remove_tree(AT_FDCWD, step->argv[0], 16);
+		if (removed < 0 && errno == EBUSY)
+			kill_members(step->argv[0]);
 		/* Processes leave their group a moment after they have been waited for. */
 		while ((removed = remove_tree(AT_FDCWD, step->argv[0], 16)) < 0 && errno == EBUSY && tries-- > 0)
 			nanosleep(&pause, NULL);

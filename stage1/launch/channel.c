@@ -39,39 +39,106 @@ void send_event(int channel, enum event_kind kind, uint32_t app, int value, cons
 		;
 }
 
-int receive_event(int channel, struct event *event, int *fd)
+int open_channel(int ends[2])
 {
-	union descriptor_message control;
+	const int on = 1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -1;
+	return setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
+}
+
+static void read_attached(struct msghdr *message, struct attached *attached)
+{
+	struct ucred sender;
+	*attached = (struct attached){.fd = -1};
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(message); h != NULL; h = CMSG_NXTHDR(message, h)) {
+		if (h->cmsg_level != SOL_SOCKET)
+			continue;
+		if (h->cmsg_type == SCM_RIGHTS && h->cmsg_len == CMSG_LEN(sizeof attached->fd)) {
+			memcpy(&attached->fd, CMSG_DATA(h), sizeof attached->fd);
+		} else if (h->cmsg_type == SCM_CREDENTIALS && h->cmsg_len == CMSG_LEN(sizeof sender)) {
+			memcpy(&sender, CMSG_DATA(h), sizeof sender);
+			attached->sender = sender.pid;
+		}
+	}
+}
+
+int receive_event(int channel, struct event *event, struct attached *attached)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+		struct cmsghdr align;
+	} control;
 	struct iovec part = {.iov_base = event, .iov_len = sizeof *event - 1};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
 				 .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
 	memset(event, 0, sizeof *event);
-	*fd = -1;
 	ssize_t n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	/* Reported once when init ended with an order unread; what it told before is still there. */
-	if (n < 0 && errno == ECONNRESET)
+	if (n < 0 && errno == ECONNRESET) {
+		message.msg_controllen = sizeof control.bytes;
 		n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	}
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
 	if (n < (ssize_t)offsetof(struct event, text))
 		return -1;
-	struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-	if (header != NULL && header->cmsg_type == SCM_RIGHTS && header->cmsg_len == CMSG_LEN(sizeof *fd))
-		memcpy(fd, CMSG_DATA(header), sizeof *fd);
+	read_attached(&message, attached);
 	return 1;
 }
 
 void send_order(int channel, enum order_kind kind, int value)
 {
-	struct order order = {.kind = kind, .value = value};
+	const struct order order = {.kind = kind, .value = value};
 	/* Never waits: an init that reads no orders is killed when the grace is over. */
 	send(channel, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
-int receive_order(int channel, struct order *order)
+int send_app_stop(int channel, size_t app)
 {
-	ssize_t n = recv(channel, order, sizeof *order, MSG_DONTWAIT);
+	const struct order order = {.kind = ORDER_STOP_APP, .app = (uint32_t)app};
+	return send(channel, &order, sizeof order, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof order ? 0 : -1;
+}
+
+union descriptors_message {
+	char bytes[CMSG_SPACE(MAX_ATTACHED * sizeof(int))];
+	struct cmsghdr align;
+};
+
+int send_app_start(int channel, const struct order *order, const int *fds, size_t count)
+{
+	union descriptors_message control;
+	struct iovec part = {.iov_base = (void *)order, .iov_len = sizeof *order};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+				 .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+	memset(&control, 0, sizeof control);
+	struct cmsghdr *header = &control.align;
+	header->cmsg_level = SOL_SOCKET;
+	header->cmsg_type = SCM_RIGHTS;
+	header->cmsg_len = CMSG_LEN(count * sizeof *fds);
+	memcpy(CMSG_DATA(header), fds, count * sizeof *fds);
+	ssize_t n;
+	while ((n = sendmsg(channel, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+		;
+	return n == (ssize_t)sizeof *order ? 0 : -1;
+}
+
+int receive_order(int channel, struct order *order, int fds[MAX_ATTACHED], size_t *count)
+{
+	union descriptors_message control;
+	struct iovec part = {.iov_base = order, .iov_len = sizeof *order};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
+				 .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+	*count = 0;
+	ssize_t n = recvmsg(channel, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return 0;
-	return n == (ssize_t)sizeof *order ? 1 : -1;
+	if (n != (ssize_t)sizeof *order)
+		return -1;
+	for (struct cmsghdr *h = CMSG_FIRSTHDR(&message); h != NULL; h = CMSG_NXTHDR(&message, h))
+		if (h->cmsg_level == SOL_SOCKET && h->cmsg_type == SCM_RIGHTS) {
+			*count = (h->cmsg_len - CMSG_LEN(0)) / sizeof *fds;
+			memcpy(fds, CMSG_DATA(h), *count * sizeof *fds);
+		}
+	return 1;
 }

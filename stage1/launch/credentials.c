@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/securebits.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,9 +73,11 @@ int perform_umask(struct launch *launch, const struct step *step)
 }
 
 /* Gives the app its standard streams, or it could not open /dev/stdout again (pipes are 0600). Never
- * /dev/null, which is the host's. */
+ * /dev/null, which is the host's, nor what was there before the pod. */
 static int give_streams(const struct launch *launch, uid_t uid)
 {
+	if (launch->raw)
+		return 0;
 	for (int fd = 0; fd <= 2; fd++) {
 		struct stat st;
 		if (fstat(fd, &st) < 0)
@@ -154,6 +157,13 @@ int perform_no_new_privileges(struct launch *launch, const struct step *step)
 {
 	(void)launch, (void)step;
 	return outcome(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+}
+
+int perform_caps_of_every_user(struct launch *launch, const struct step *step)
+{
+	(void)launch, (void)step;
+	int bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+	return bits < 0 ? -errno : outcome(prctl(PR_SET_SECUREBITS, (unsigned)bits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0));
 }
 
 static rlim_t limit(const char *word)

@@ -13,6 +13,7 @@ int perform_umask(struct launch *launch, const struct step *step);
 int perform_user(struct launch *launch, const struct step *step);
 int perform_keep_caps(struct launch *launch, const struct step *step);
 int perform_no_new_privileges(struct launch *launch, const struct step *step);
+int perform_caps_of_every_user(struct launch *launch, const struct step *step);
 int perform_rlimit(struct launch *launch, const struct step *step);
 
 #endif

@@ -13,52 +13,24 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "app.h"
-#include "cgroup.h"
+#include "apps.h"
 #include "channel.h"
 #include "clock.h"
+#include "descendants.h"
+#include "ending.h"
 #include "log.h"
 #include "memory.h"
 #include "process.h"
 #include "pty.h"
 #include "step.h"
 
-enum phase { SETTING_UP, WAITING, STARTING, RUNNING, EXITED };
-
-struct app {
-	const struct section *section;
-	enum phase phase;
-	pid_t pid;
-	int report;
-};
-
 static struct {
 	const struct plan *plan;
 	struct launch launch;
-	struct app apps[MAX_APPS];
-	size_t count;
 	int channel, signals;
 	_Bool stopping, killed;
 	long long deadline; /* of the grace, while stopping */
-	int code;           /* of the first app that failed */
 } pod;
-
-_Noreturn static void fail(const char *message)
-{
-	send_event(pod.channel, EVENT_FAILED, 0, 0, message, -1);
-	_exit(254); /* the kernel ends what else is in the PID namespace */
-}
-
-_Noreturn static void fail_call(const char *what)
-{
-	char message[256];
-	struct text t = TEXT_IN(message);
-	int number = errno;
-	text_add(&t, what);
-	text_add(&t, ": ");
-	text_add(&t, error_text(number));
-	fail(message);
-}
 
 /* --- becoming init ----------------------------------------------------------------------------- */
 
@@ -66,8 +38,14 @@ _Noreturn static void fail_call(const char *what)
 static void bind_to_supervisor(void)
 {
 	struct pollfd peer = {.fd = pod.channel};
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		fail_call("PR_SET_PDEATHSIG");
+	/* Without a PID namespace the end of the channel says it: what is below this process would outlive a
+	 * signal that ends it. */
+	if (!first_process()) {
+		if (adopt_descendants() < 0)
+			fail_call(pod.channel, "children of the pod cannot be watched (CONFIG_PROC_CHILDREN is needed)");
+	} else if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0) {
+		fail_call(pod.channel, "PR_SET_PDEATHSIG");
+	}
 	/* It may have died before that call, which then came too late. */
 	if (poll(&peer, 1, 0) == 1)
 		_exit(254);
@@ -76,27 +54,51 @@ static void bind_to_supervisor(void)
 	prctl(PR_SET_NAME, "gantry-init", 0, 0, 0);
 }
 
+/* The environment is that of whoever started the pod, whose secrets an app that may trace init could read in
+ * /proc/1/environ. Nothing here needs it. */
+static void forget_environment(void)
+{
+	for (char **variable = environ; variable != NULL && *variable != NULL; variable++)
+		explicit_bzero(*variable, strlen(*variable));
+}
+
+/* By which others than the supervisor ask the pod to end: service managers, and machinectl poweroff by
+ * SIGRTMIN+4, where glibc has SIGRTMIN 34. */
+static const int stop_signals[] = {SIGTERM, 34 + 4};
+
 static void settle_descriptors(void)
 {
-	sigset_t children;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0)
-		fail_call("/dev/null");
-	if (pod.plan->terminal)
-		close(null);
-	else if (dup2(null, STDIN_FILENO) < 0)
-		fail_call("standard input");
-	if (!pod.plan->terminal) {
-		close(null);
+		fail_call(pod.channel, "/dev/null");
+	if (pod.plan->output == OUTPUT_LINES && dup2(null, STDIN_FILENO) < 0)
+		fail_call(pod.channel, "standard input");
+	close(null);
+	if (pod.plan->output == OUTPUT_LINES)
 		log_begin();
-	}
+}
+
+/* PID 1 gets no signal it does not ask for. Any other process does: a service manager that stops all
+ * processes of its group would have init end before the apps. */
+static void settle_signals(void)
+{
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGABRT, SIGSYS};
+	sigset_t taken, blocked;
 	signal(SIGPIPE, SIG_IGN);
-	sigemptyset(&children);
-	sigaddset(&children, SIGCHLD);
-	sigprocmask(SIG_SETMASK, &children, NULL);
-	pod.signals = signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
+	sigemptyset(&taken);
+	sigaddset(&taken, SIGCHLD);
+	for (size_t i = 0; first_process() && i < sizeof stop_signals / sizeof *stop_signals; i++)
+		sigaddset(&taken, stop_signals[i]);
+	blocked = taken;
+	if (!first_process()) {
+		sigfillset(&blocked);
+		for (size_t i = 0; i < sizeof faults / sizeof *faults; i++)
+			sigdelset(&blocked, faults[i]);
+	}
+	sigprocmask(SIG_SETMASK, &blocked, NULL);
+	pod.signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (pod.signals < 0)
-		fail_call("signalfd");
+		fail_call(pod.channel, "signalfd");
 }
 
 /* Apps read nothing, from the null device of the pod: root of an app may change owner and mode of what
@@ -111,7 +113,7 @@ static void empty_input(void)
 		errno = ENODEV;
 	}
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
-		fail_call("/dev/null of the pod");
+		fail_call(pod.channel, "/dev/null of the pod");
 	close(null);
 }
 
@@ -119,6 +121,7 @@ static void make_pod(void)
 {
 	const struct section *section = &pod.plan->pod;
 	begin_launch(&pod.launch);
+	pod.launch.raw = pod.plan->output == OUTPUT_RAW;
 	umask(0);
 	for (size_t i = 0; i < section->count; i++) {
 		int status = perform(&pod.launch, &section->steps[i]);
@@ -127,128 +130,33 @@ static void make_pod(void)
 			struct text t = TEXT_IN(message);
 			text_add(&t, "pod: ");
 			describe_failure(&t, &section->steps[i], -status);
-			fail(message);
+			fail(pod.channel, message);
 		}
 	}
-	if (pod.plan->terminal)
+	if (pod.plan->output == OUTPUT_TERMINAL)
 		send_event(pod.channel, EVENT_TERMINAL, 0, 0, NULL, pod.launch.terminal_master);
-	else
+	else if (pod.plan->output == OUTPUT_LINES)
 		empty_input();
 }
 
-/* --- starting apps ----------------------------------------------------------------------------- */
-
-static void start_app(struct app *app)
+/* What is still held of the pod's mounts and terminal is the apps' now. */
+static void let_go(void)
 {
-	int report[2];
-	struct app_streams streams = {.output = -1, .errors = -1};
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, report) < 0)
-		fail_call("socketpair");
-	if (!pod.plan->terminal) {
-		streams.output = log_open(app->section->name, 0);
-		streams.errors = log_open(app->section->name, 1);
-		if (streams.output < 0 || streams.errors < 0)
-			fail_call("pipe");
-	}
-	streams.report = report[1];
-	app->pid = fork();
-	if (app->pid < 0)
-		fail_call("fork");
-	if (app->pid == 0)
-		run_app(&pod.launch, app->section, &streams);
-	close(report[1]);
-	app->report = report[0];
-	if (!pod.plan->terminal) {
-		close(streams.output);
-		close(streams.errors);
-		log_writer(app->pid);
-	}
-}
-
-static void start_apps(void)
-{
-	for (size_t i = 0; i < pod.plan->app_count; i++) {
-		pod.apps[i].section = &pod.plan->apps[i];
-		start_app(&pod.apps[i]);
-		pod.count++;
-	}
-	/* What is still held of the pod's mounts and terminal is the apps' now. */
 	close_terminal(&pod.launch);
 	for (size_t i = 0; i < MAX_SLOTS; i++)
 		if (pod.launch.slots[i] >= 0)
 			close(pod.launch.slots[i]);
 }
 
-static _Bool all_in(enum phase phase)
-{
-	for (size_t i = 0; i < pod.count; i++)
-		if (pod.apps[i].phase != phase)
-			return 0;
-	return 1;
-}
-
-static void open_gate(void)
+/* A mutable pod is ready when apps can come. */
+static void be_ready(void)
 {
 	send_event(pod.channel, EVENT_SET_UP, 0, 0, NULL, -1);
-	for (size_t i = 0; i < pod.count; i++) {
-		pod.apps[i].phase = STARTING;
-		send(pod.apps[i].report, REPORT_SET_UP, 1, MSG_NOSIGNAL);
-	}
-}
-
-static void report_closed(struct app *app)
-{
-	if (app->phase != STARTING) {
-		char message[256];
-		struct text t = TEXT_IN(message);
-		text_add(&t, "app \"");
-		text_add(&t, app->section->name);
-		text_add(&t, "\": its process died while it was set up");
-		fail(message);
-	}
-	close(app->report);
-	app->report = -1;
-	app->phase = RUNNING;
-	send_event(pod.channel, EVENT_STARTED, (uint32_t)(app - pod.apps), app->pid, NULL, -1);
-	_Bool all = 1;
-	for (size_t i = 0; i < pod.count; i++)
-		all = all && pod.apps[i].phase >= RUNNING;
-	if (all) {
-		send_event(pod.channel, EVENT_READY, 0, 0, NULL, -1);
-		release_code();
-	}
-}
-
-static void read_report(struct app *app)
-{
-	char message[900];
-	if (app->report < 0)
-		return;
-	ssize_t n = recv(app->report, message, sizeof message - 1, MSG_DONTWAIT);
-	if (n < 0 && (errno == EAGAIN || errno == EINTR))
-		return;
-	if (n <= 0) {
-		report_closed(app);
-	} else if (message[0] == REPORT_SET_UP[0]) {
-		app->phase = WAITING;
-		if (all_in(WAITING))
-			open_gate();
-	} else {
-		message[n] = '\0';
-		fail(message);
-	}
+	send_event(pod.channel, EVENT_READY, 0, 0, NULL, -1);
+	release_code();
 }
 
 /* --- ending ------------------------------------------------------------------------------------ */
-
-/* To each app the signal, or where that is 0 the one that its section names. */
-static void signal_apps(int number)
-{
-	for (size_t i = 0; i < pod.count; i++)
-		if (pod.apps[i].phase == STARTING || pod.apps[i].phase == RUNNING)
-			kill(pod.apps[i].pid, number > 0 ? number : pod.apps[i].section->stop_signal);
-}
 
 static void stop(void)
 {
@@ -263,72 +171,69 @@ static void stop(void)
 static void kill_all(void)
 {
 	pod.killed = 1;
-	kill(-1, SIGKILL);
+	kill_rest();
 }
 
-static void app_exited(struct app *app, int status)
+/* Only from outside of the pod, of whose processes the kernel tells init no PID. */
+static void take_signals(void)
 {
-	/* Its report may still say that it could not be executed. */
-	while (app->report >= 0)
-		read_report(app);
-	int code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
-	app->phase = EXITED;
-	send_event(pod.channel, EVENT_EXITED, (uint32_t)(app - pod.apps), code, NULL, -1);
-	if (code != 0 && pod.code == 0) {
-		pod.code = code;
-		if (!all_in(EXITED))
+	struct signalfd_siginfo taken;
+	while (read(pod.signals, &taken, sizeof taken) == sizeof taken)
+		if (taken.ssi_signo != SIGCHLD && taken.ssi_pid == 0 && taken.ssi_code == SI_USER) {
+			stop_at_once(SIGTERM);
 			stop();
-	}
+		}
 }
 
 static void reap(void)
 {
-	struct signalfd_siginfo taken;
 	int status;
 	pid_t pid;
-	while (read(pod.signals, &taken, sizeof taken) > 0)
-		;
+	take_signals();
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
-		for (size_t i = 0; i < pod.count; i++)
-			if (pod.apps[i].pid == pid && pod.apps[i].phase != EXITED)
-				app_exited(&pod.apps[i], status);
-}
-
-/* Nothing runs yet: there is nobody to give time to. */
-static void stop_at_once(int number)
-{
-	for (size_t i = 0; i < pod.count; i++)
-		if (pod.apps[i].phase < STARTING) {
-			send_event(pod.channel, EVENT_ENDED, 0, 128 + number, NULL, -1);
-			_exit(0);
-		}
+		if (note_ended(pid, status))
+			stop();
 }
 
 static void obey(void)
 {
 	struct order order;
-	int got;
-	while ((got = receive_order(pod.channel, &order)) > 0) {
-		if (order.kind == ORDER_SIGNAL) {
+	int got, fds[MAX_ATTACHED];
+	size_t count;
+	while ((got = receive_order(pod.channel, &order, fds, &count)) > 0) {
+		order.name[APP_NAME_ROOM - 1] = '\0';
+		if (order.kind == ORDER_START_APP)
+			start_later(&(struct parcel){.order = &order, .fds = fds, .count = count}, pod.stopping);
+		while (count > 0)
+			close(fds[--count]);
+		if (order.kind == ORDER_SIGNAL)
 			signal_apps(order.value);
+		if (order.kind == ORDER_STOP_APP)
+			stop_app(order.app);
+		if (order.kind != ORDER_STOP && order.kind != ORDER_KILL)
 			continue;
-		}
 		stop_at_once(order.value);
 		stop();
 		if (order.kind == ORDER_KILL)
 			kill_all();
 	}
 	if (got < 0)
-		_exit(254); /* the supervisor is gone, and the pod with it */
+		leave(254); /* the supervisor is gone, and the pod with it */
 }
 
 /* --- the loop ---------------------------------------------------------------------------------- */
 
+/* Milliseconds until something is to be done that nobody asks for; -1: never. */
 static int time_left(void)
 {
-	if (!pod.stopping || pod.killed)
+	if (pod.killed && !first_process())
+		return 10; /* what was not there to be killed the first time */
+	long long next = pod.stopping && !pod.killed ? pod.deadline : INT64_MAX, overdue = next_overdue();
+	if (overdue < next)
+		next = overdue;
+	if (next == INT64_MAX)
 		return -1;
-	long long left = pod.deadline - milliseconds();
+	long long left = next - milliseconds();
 	return left <= 0 ? 0 : left > 60000 ? 60000 : (int)left;
 }
 
@@ -338,23 +243,21 @@ static nfds_t gather(struct pollfd *fds)
 	nfds_t n = 0;
 	fds[n++] = (struct pollfd){.fd = pod.channel, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = pod.signals, .events = POLLIN};
-	for (size_t i = 0; i < pod.count; i++)
-		if (pod.apps[i].report >= 0)
-			fds[n++] = (struct pollfd){.fd = pod.apps[i].report, .events = POLLIN};
+	n += gather_reports(fds + n);
 	return n + log_gather(fds + n);
 }
 
 static void wait_and_serve(void)
 {
-	struct pollfd fds[2 + 3 * MAX_APPS + 2];
+	struct pollfd fds[2 + 3 * MAX_APPS + 3];
 	if (poll(fds, gather(fds), time_left()) < 0 && errno != EINTR)
-		fail_call("poll");
+		fail_call(pod.channel, "poll");
 	obey();
-	for (size_t i = 0; i < pod.count; i++)
-		read_report(&pod.apps[i]);
+	read_reports();
 	log_serve(false);
 	reap();
-	if (pod.stopping && !pod.killed && milliseconds() >= pod.deadline)
+	kill_overdue();
+	if (pod.killed || (pod.stopping && milliseconds() >= pod.deadline))
 		kill_all();
 }
 
@@ -362,7 +265,7 @@ static void wait_and_serve(void)
  * read, unless the pod is being stopped: then for the rest of the grace, and a second at least. */
 static void finish_logs(void)
 {
-	struct pollfd fds[2 + 3 * MAX_APPS + 2];
+	struct pollfd fds[2 + 3 * MAX_APPS + 3];
 	long long least = milliseconds() + 1000;
 	pod.killed = 0;
 	for (;;) {
@@ -381,23 +284,27 @@ static void finish_logs(void)
 	}
 }
 
-_Noreturn void run_init(const struct plan *plan, int channel)
+void run_init(const struct plan *plan, int channel)
 {
 	pod.plan = plan;
 	pod.channel = channel;
 	bind_to_supervisor();
+	forget_environment();
 	setsid();
 	if (leave_keyring() < 0)
-		fail_call("session keyring");
+		fail_call(pod.channel, "session keyring");
 	settle_descriptors();
+	settle_signals();
 	make_pod();
-	start_apps();
-	while (!all_in(EXITED))
+	start_apps(plan, &pod.launch, channel);
+	let_go();
+	if (plan->mutable)
+		be_ready();
+	while (!apps_exited() || (plan->mutable && !pod.stopping))
 		wait_and_serve();
-	kill(-1, SIGKILL);
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
+	end_rest();
 	finish_logs();
-	send_event(pod.channel, EVENT_ENDED, 0, pod.code, NULL, -1);
+	log_settle();
+	send_event(pod.channel, EVENT_ENDED, 0, apps_code(), NULL, -1);
 	_exit(0);
 }

@@ -5,6 +5,6 @@
 #include "plan.h"
 
 /* In the process born in the new namespaces; `channel` leads to the supervisor. */
-_Noreturn void run_init(const struct plan *plan, int channel);
+void run_init(const struct plan *plan, int channel);
 
 #endif

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "journal.h"
 #include "output.h"
 #include "plan.h"
 #include "text.h"
@@ -14,7 +17,7 @@
 struct log_stream {
 	int fd; /* reading end of the app's pipe, -1 once it ended */
 	struct output *output;
-	const char *name;
+	char *name;
 	pid_t pid;
 	size_t length;
 	char line[LONGEST_LINE];
@@ -24,6 +27,8 @@ static struct output outputs[2];
 #define MAX_STREAMS ((size_t)MAX_APPS * 2)
 static struct log_stream *streams[MAX_STREAMS];
 static size_t count;
+static int journal = -1;
+static bool journal_full; /* a line waits for it */
 
 void log_begin(void)
 {
@@ -31,18 +36,26 @@ void log_begin(void)
 	open_output(&outputs[1], STDERR_FILENO);
 }
 
+void log_to_journal(int socket)
+{
+	journal = socket;
+}
+
 int log_open(const char *name, int which)
 {
 	int ends[2];
 	struct log_stream *stream = count < MAX_STREAMS ? calloc(1, sizeof *stream) : NULL;
-	if (stream == NULL || pipe2(ends, O_CLOEXEC) < 0) {
+	/* Its own copy: what the app wrote may be passed on after it is gone. */
+	char *copy = stream != NULL ? strdup(name) : NULL;
+	if (copy == NULL || pipe2(ends, O_CLOEXEC) < 0) {
+		free(copy);
 		free(stream);
 		return -1;
 	}
 	fcntl(ends[0], F_SETFL, O_NONBLOCK);
 	stream->fd = ends[0];
 	stream->output = &outputs[which];
-	stream->name = name;
+	stream->name = copy;
 	streams[count++] = stream;
 	return ends[1];
 }
@@ -96,6 +109,10 @@ static void pass(struct log_stream *stream)
 			output_flush(stream->output);
 		if (t.length + length + 1 > output_room(stream->output))
 			break;
+		if (journal >= 0 && !journal_send(&journal, stream->name, stream->pid, stream->line + from, length)) {
+			journal_full = true;
+			break;
+		}
 		output_add(stream->output, prefix, t.length);
 		output_add(stream->output, stream->line + from, length);
 		output_add(stream->output, "\n", 1);
@@ -136,17 +153,47 @@ nfds_t log_gather(struct pollfd *fds)
 	for (int which = 0; which < 2; which++)
 		if (outputs[which].length > 0 && outputs[which].fd >= 0)
 			fds[n++] = (struct pollfd){.fd = outputs[which].fd, .events = POLLOUT};
+	if (journal_full)
+		fds[n++] = (struct pollfd){.fd = journal, .events = POLLOUT};
 	return n;
+}
+
+/* Forgets the streams that have ended and been passed on: a pod may have any number of them, in turn. */
+static void forget_ended(void)
+{
+	size_t kept = 0;
+	for (size_t i = 0; i < count; i++) {
+		if (streams[i]->fd >= 0 || streams[i]->length > 0) {
+			streams[kept++] = streams[i];
+			continue;
+		}
+		free(streams[i]->name);
+		free(streams[i]);
+	}
+	count = kept;
 }
 
 void log_serve(bool last)
 {
+	journal_full = false;
 	for (size_t i = 0; i < count; i++) {
 		pass(streams[i]); /* what had to wait for room */
 		read_once(streams[i], last);
 	}
 	output_flush(&outputs[0]);
 	output_flush(&outputs[1]);
+	forget_ended();
+}
+
+void log_settle(void)
+{
+	const struct timespec pause = {.tv_nsec = 2000000};
+	int unread = 0;
+	for (int tries = 500; journal >= 0 && tries > 0; tries--) {
+		if (ioctl(journal, SIOCOUTQ, &unread) < 0 || unread == 0)
+			return;
+		nanosleep(&pause, NULL);
+	}
 }
 
 bool log_finished(void)

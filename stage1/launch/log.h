@@ -15,12 +15,17 @@ void log_begin(void);
 int log_open(const char *name, int which);
 /* Who writes to the two pipes opened last. */
 void log_writer(pid_t pid);
-/* What to wait for: at most two per app, and two. */
+/* From now on each line is also an entry of the journal that `socket` leads to. */
+void log_to_journal(int socket);
+/* What to wait for: at most two per app, and three. */
 nfds_t log_gather(struct pollfd *fds);
 /* Moves output along as far as can be without waiting. `last`: every writer is gone, so an empty pipe is
  * at its end, whoever was handed a copy of it. */
 void log_serve(bool last);
 /* Whether everything that was written has been passed on. */
 bool log_finished(void);
+
+/* Waits, a second at most, until the journal has taken what it was sent: it may have only just started. */
+void log_settle(void);
 
 #endif

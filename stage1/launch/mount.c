@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "path.h"
+#include "text.h"
 
 struct flags {
 	struct mount_attr attributes;
@@ -21,18 +22,21 @@ struct flags {
 
 static const struct {
 	const char *word;
-	uint64_t set, clear;
+	uint64_t set, clear, propagation;
 } attribute_words[] = {
-	{"ro", MOUNT_ATTR_RDONLY, 0},
-	{"rw", 0, MOUNT_ATTR_RDONLY},
-	{"nosuid", MOUNT_ATTR_NOSUID, 0},
-	{"nodev", MOUNT_ATTR_NODEV, 0},
-	{"noexec", MOUNT_ATTR_NOEXEC, 0},
-	{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0},
-	{"nodiratime", MOUNT_ATTR_NODIRATIME, 0},
-	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME},
-	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME},
-	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME},
+	{"ro", MOUNT_ATTR_RDONLY, 0, 0},
+	{"rw", 0, MOUNT_ATTR_RDONLY, 0},
+	{"nosuid", MOUNT_ATTR_NOSUID, 0, 0},
+	{"nodev", MOUNT_ATTR_NODEV, 0, 0},
+	{"noexec", MOUNT_ATTR_NOEXEC, 0, 0},
+	{"nosymfollow", MOUNT_ATTR_NOSYMFOLLOW, 0, 0},
+	{"nodiratime", MOUNT_ATTR_NODIRATIME, 0, 0},
+	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME, 0},
+	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME, 0},
+	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME, 0},
+	{"private", 0, 0, MS_PRIVATE},
+	{"slave", 0, 0, MS_SLAVE},
+	{"shared", 0, 0, MS_SHARED},
 };
 
 static _Bool add_flag(struct flags *flags, const char *word, size_t length)
@@ -45,6 +49,8 @@ static _Bool add_flag(struct flags *flags, const char *word, size_t length)
 		if (strlen(attribute_words[i].word) == length && memcmp(word, attribute_words[i].word, length) == 0) {
 			flags->attributes.attr_set |= attribute_words[i].set;
 			flags->attributes.attr_clr |= attribute_words[i].clear;
+			if (attribute_words[i].propagation != 0)
+				flags->attributes.propagation = attribute_words[i].propagation;
 			return 1;
 		}
 	return 0;
@@ -70,7 +76,7 @@ _Bool mount_flags_ok(const char *text)
 
 static int set_attributes(int mount, struct flags *flags, _Bool recursive)
 {
-	if (flags->attributes.attr_set == 0 && flags->attributes.attr_clr == 0)
+	if (flags->attributes.attr_set == 0 && flags->attributes.attr_clr == 0 && flags->attributes.propagation == 0)
 		return 0;
 	return outcome(mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U), &flags->attributes,
 				    sizeof flags->attributes));
@@ -104,13 +110,15 @@ int attach_tree(int tree, const char *target)
 
 int perform_private_mounts(struct launch *launch, const struct step *step)
 {
-	(void)launch, (void)step;
+	(void)step;
+	launch->private_mounts = 1;
 	return outcome(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
 }
 
 int perform_unshare(struct launch *launch, const struct step *step)
 {
-	(void)launch, (void)step;
+	(void)step;
+	launch->private_mounts = 1;
 	return outcome(unshare(CLONE_NEWNS));
 }
 
@@ -169,6 +177,12 @@ static int new_mount(const char *type, const char *source, const char *const *op
 	return status;
 }
 
+int detached_mount(const char *type)
+{
+	static const char *const none[] = {NULL};
+	return new_mount(type, "-", none, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+}
+
 int perform_mount(struct launch *launch, const struct step *step)
 {
 	(void)launch;
@@ -176,7 +190,8 @@ int perform_mount(struct launch *launch, const struct step *step)
 	struct flags flags;
 	int tree, status = 0;
 
-	if (!parse_flags(argv[3], &flags) || (flags.bind && step->argc > 4))
+	if (!parse_flags(argv[3], &flags) || (flags.bind && step->argc > 4) ||
+	    (!flags.bind && flags.attributes.propagation != 0))
 		return -EINVAL;
 	if (flags.bind) {
 		tree = clone_tree(argv[0], flags.recursive);
@@ -205,6 +220,58 @@ int perform_mount_attributes(struct launch *launch, const struct step *step)
 	return status;
 }
 
+/* Whether a line of /proc/self/mountinfo (proc_pid_mountinfo(5)) is of mount `id`, and that is shared. In paths
+ * blanks are escaped, so the first lone hyphen ends the optional fields. */
+static _Bool is_shared_line(const char *line, const char *id)
+{
+	const char *fields = strstr(line, " - "), *shared = strstr(line, " shared:");
+	size_t length = strlen(id);
+	return strncmp(line, id, length) == 0 && line[length] == ' ' && fields != NULL && shared != NULL && shared < fields;
+}
+
+/* The mounts of this namespace, to be freed; NULL when they cannot be read whole. */
+static char *read_mounts(void)
+{
+	size_t room = 65536, length = 0;
+	char *text = malloc(room);
+	ssize_t n = -1;
+	int fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	while (text != NULL && fd >= 0 && (n = read(fd, text + length, room - 1 - length)) > 0) {
+		length += (size_t)n;
+		if (length < room - 1)
+			continue;
+		char *grown = realloc(text, room *= 2);
+		if (grown == NULL)
+			break;
+		text = grown;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (text != NULL)
+		text[length] = '\0';
+	if (n == 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* Whether mounts travel between the mount that `at` lies on and others. What cannot be told is taken for no. */
+static _Bool is_shared(int at)
+{
+	char number[32] = "";
+	struct text id = TEXT_IN(number);
+	struct statx st;
+	_Bool shared = 0;
+	if (statx(at, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || (st.stx_mask & STATX_MNT_ID) == 0)
+		return 0;
+	text_number(&id, (long long)st.stx_mnt_id, 0, ' ');
+	char *mounts = read_mounts(), *rest = mounts;
+	for (char *line; !shared && (line = strsep(&rest, "\n")) != NULL;)
+		shared = is_shared_line(line, number);
+	free(mounts);
+	return shared;
+}
+
 static int *slot(struct launch *launch, const struct step *step)
 {
 	return &launch->slots[strtoul(step->argv[0], NULL, 10) % MAX_SLOTS];
@@ -215,7 +282,13 @@ int perform_open_tree(struct launch *launch, const struct step *step)
 	int *held = slot(launch, step);
 	if (*held >= 0)
 		return -EEXIST;
-	int tree = clone_tree(step->argv[1], step->argc == 3);
+	int at = open_path(step->argv[1], 0);
+	/* Taken before `private-mounts` it is for mounts to travel through. */
+	if (at >= 0 && !launch->private_mounts && !is_shared(at)) {
+		close(at);
+		return -EOPNOTSUPP;
+	}
+	int tree = clone_tree_at(at, step->argc == 3);
 	if (tree < 0)
 		return tree;
 	*held = tree;

@@ -18,6 +18,8 @@ int perform_tree_attributes(struct launch *launch, const struct step *step);
 int perform_mask(struct launch *launch, const struct step *step);
 int perform_read_only(struct launch *launch, const struct step *step);
 
+/* A new file system of `type` without source or options, mounted nowhere; -errno. */
+int detached_mount(const char *type);
 /* Attaches the detached mount `tree` over `target`. */
 int attach_tree(int tree, const char *target);
 

@@ -13,6 +13,7 @@ enum word {
 	WORD_NAMESPACES,
 	WORD_GRACE,
 	WORD_OUTPUT,
+	WORD_MUTABLE,
 	WORD_MAKE_CGROUP,
 	WORD_JOIN_CGROUP,
 	/* pod and app */
@@ -31,6 +32,9 @@ enum word {
 	WORD_SYMLINK,
 	WORD_PIVOT_ROOT,
 	WORD_OPEN_TERMINAL,
+	/* outside */
+	WORD_JOURNAL_SOCKET,
+	WORD_SPAWN,
 	/* app */
 	WORD_UNSHARE,
 	WORD_MASK,
@@ -40,12 +44,15 @@ enum word {
 	WORD_USER,
 	WORD_KEEP_CAPS,
 	WORD_NO_NEW_PRIVILEGES,
+	WORD_CAPS_OF_EVERY_USER,
 	WORD_NO_USER_NAMESPACES,
 	WORD_RLIMIT,
 	WORD_ENV,
 	WORD_CHDIR,
 	WORD_STOP_SIGNAL,
 	WORD_EXEC,
+	/* outside, for a machine */
+	WORD_INITRD,
 	/* teardown */
 	WORD_REMOVE_CGROUP,
 	WORDS
@@ -64,14 +71,18 @@ struct section {
 	int stop_signal; /* of an app: what asks it to end */
 };
 
+/* Where the apps' standard streams lead. */
+enum output_kind { OUTPUT_LINES, OUTPUT_TERMINAL, OUTPUT_RAW };
+
 struct plan {
-	struct section supervisor, pod, teardown;
+	struct section supervisor, outside, pod, teardown;
 	struct section apps[MAX_APPS];
 	size_t app_count;
 	/* What every reader asks of section supervisor. */
 	unsigned long long namespaces; /* CLONE_NEW… */
 	unsigned grace;                /* seconds */
-	_Bool terminal;
+	enum output_kind output;
+	_Bool mutable; /* apps come and go while the pod runs */
 	/* What all of the above points into. */
 	char *bytes, **arguments;
 	struct step *steps;
@@ -80,6 +91,12 @@ struct plan {
 /* Reads and checks the plan at `path`. On refusal says why with complain() and returns -1. The
  * plan's memory stays until the process ends. */
 int read_plan(struct plan *plan, const char *path);
+
+/* The plan of an app of a mutable pod, `apps/NAME/plan`: an open file, or -1 with errno. */
+int open_app_plan(const char *app);
+/* Reads and checks such a plan, whatever the file's offset: section outside, then that of `app`. Refuses as
+ * read_plan does. */
+int read_app_plan(struct plan *plan, const char *app, int fd);
 
 const struct section *plan_app(const struct plan *plan, const char *name);
 const char *word_name(enum word word);

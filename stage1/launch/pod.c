@@ -3,10 +3,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "process.h"
@@ -32,17 +35,20 @@ static void proc_path(struct text *t, pid_t pid, const char *rest)
 	text_add(t, rest);
 }
 
-/* Whether descriptor `name` of /proc/PID/fd is the pod directory, and holds its lock. */
+/* Whether descriptor `name` of /proc/PID/fd is the pod directory, and holds its exclusive lock: those who look
+ * at the state of a pod hold a shared one for a moment. */
 static _Bool is_lock(pid_t pid, int descriptors, const char *name, const struct stat *directory)
 {
 	char path[64], content[2048];
 	struct text t = TEXT_IN(path);
-	struct stat st;
-	if (fstatat(descriptors, name, &st, 0) < 0 || st.st_ino != directory->st_ino || st.st_dev != directory->st_dev)
-		return 0;
+	struct statx st;
 	proc_path(&t, pid, "fdinfo/");
 	text_add(&t, name);
-	return read_small(path, content, sizeof content) > 0 && strstr(content, "FLOCK") != NULL;
+	if (read_small(path, content, sizeof content) <= 0 || strstr(content, "FLOCK  ADVISORY  WRITE") == NULL)
+		return 0;
+	/* What the kernel knows already: any process may have a file open whose file system (FUSE) never answers. */
+	return statx(descriptors, name, AT_STATX_DONT_SYNC, STATX_INO, &st) == 0 && st.stx_ino == directory->st_ino &&
+	       makedev(st.stx_dev_major, st.stx_dev_minor) == directory->st_dev;
 }
 
 static _Bool holds_lock(pid_t pid)
@@ -62,10 +68,37 @@ static _Bool holds_lock(pid_t pid)
 	return held;
 }
 
+int kill_lock_holders(void)
+{
+	int killed = 0;
+	DIR *processes = opendir("/proc");
+	if (processes == NULL)
+		return 0;
+	for (const struct dirent *entry; (entry = readdir(processes)) != NULL;) {
+		unsigned long long pid;
+		if (!parse_number(entry->d_name, 10, INT_MAX, &pid) || pid <= 1 || (pid_t)pid == getpid())
+			continue;
+		/* Held first, so that it is the one looked at which is killed. */
+		int pidfd = open_pidfd((pid_t)pid);
+		if (pidfd < 0)
+			continue;
+		if (holds_lock((pid_t)pid) && signal_pidfd(pidfd, SIGKILL) == 0)
+			killed++;
+		close(pidfd);
+	}
+	closedir(processes);
+	return killed;
+}
+
+/* As long as what /proc says of a process can become: an app may have 65536 groups, and init any number of
+ * children that apps have left to it. */
+#define LONGEST_LIST (1 << 20)
+
 /* The last number of the line of /proc/PID/status that begins with `field`; -1 when unknown. */
 static pid_t status_number(pid_t pid, const char *field)
 {
-	char path[64], content[4096];
+	static char content[LONGEST_LIST];
+	char path[64];
 	struct text t = TEXT_IN(path);
 	proc_path(&t, pid, "status");
 	if (read_small(path, content, sizeof content) <= 0)
@@ -77,6 +110,20 @@ static pid_t status_number(pid_t pid, const char *field)
 	line[strcspn(line, "\n")] = '\0';
 	const char *number = strrchr(line, '\t');
 	return number != NULL ? (pid_t)strtol(number, NULL, 10) : -1;
+}
+
+/* Whether the supervisor is at most three generations before init: between them may be what init lives in. */
+static _Bool descends(pid_t init, pid_t supervisor)
+{
+	pid_t parent = init;
+	for (int generation = 0; generation < 3; generation++) {
+		parent = status_number(parent, "\nPPid:");
+		if (parent == supervisor)
+			return 1;
+		if (parent <= 1)
+			return 0;
+	}
+	return 0;
 }
 
 int find_pod(struct running_pod *pod)
@@ -92,7 +139,7 @@ int find_pod(struct running_pod *pod)
 	pod->init = open_pidfd(pod->init_pid);
 	/* Checked while held: what /proc says is of the process the pidfd holds if that still lives after. */
 	if (pod->supervisor >= 0 && pod->init >= 0 && holds_lock(supervisor) &&
-	    status_number(pod->init_pid, "\nPPid:") == supervisor && signal_pidfd(pod->supervisor, 0) == 0 &&
+	    descends(pod->init_pid, supervisor) && signal_pidfd(pod->supervisor, 0) == 0 &&
 	    signal_pidfd(pod->init, 0) == 0)
 		return 0;
 	if (pod->supervisor >= 0)
@@ -115,9 +162,10 @@ static int check_app(const struct running_pod *pod, pid_t candidate, pid_t pid)
 	return -1;
 }
 
-int find_app(const struct running_pod *pod, pid_t pid)
+int find_app(const struct running_pod *pod, pid_t pid, pid_t *seen)
 {
-	char path[96], content[4096];
+	static char content[LONGEST_LIST];
+	char path[96];
 	struct text t = TEXT_IN(path);
 	proc_path(&t, pod->init_pid, "task/");
 	text_number(&t, pod->init_pid, 0, ' ');
@@ -129,8 +177,22 @@ int find_app(const struct running_pod *pod, pid_t pid)
 		if (rest == at)
 			break;
 		int pidfd = check_app(pod, candidate, pid);
+		*seen = candidate;
 		if (pidfd >= 0)
 			return pidfd;
 	}
 	return -1;
+}
+
+pid_t running_app(const char *app)
+{
+	char path[192], content[256];
+	struct text t = TEXT_IN(path);
+	text_add(&t, "apps/");
+	text_add(&t, app);
+	text_add(&t, "/state");
+	if (read_small(path, content, sizeof content) <= 0 || strncmp(content, "pid=", 4) != 0 ||
+	    strstr(content, "\nexit=") != NULL)
+		return -1;
+	return (pid_t)strtol(content + 4, NULL, 10);
 }

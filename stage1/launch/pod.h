@@ -12,9 +12,14 @@ struct running_pod {
 
 /* Whether some process holds the lock of the directory, which is what running means. */
 _Bool pod_is_locked(const char *directory);
+/* Kills whatever holds the lock of the pod of the working directory, and thereby is the pod; how many there
+ * were. For a pod whose processes cannot be found in the order find_pod() asks for. */
+int kill_lock_holders(void);
 /* The processes of the pod of the working directory; -1 when it does not run (any more, or yet). */
 int find_pod(struct running_pod *pod);
-/* A pidfd of the app with PID `pid` in the pod: init's child. -1 when there is none. */
-int find_app(const struct running_pod *pod, pid_t pid);
+/* The PID in the pod of an app of the pod of the working directory; -1 when it does not run. A hint, too. */
+pid_t running_app(const char *app);
+/* A pidfd of the app with PID `pid` in the pod: init's child, which here has the PID *seen. -1 when there is none. */
+int find_app(const struct running_pod *pod, pid_t pid, pid_t *seen);
 
 #endif

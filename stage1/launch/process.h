@@ -13,6 +13,11 @@ int signal_pidfd(int pidfd, int number);
 /* Exit code as a shell has it: 128+n when a signal ended it. *by_signal is that n, or 0. */
 int wait_pidfd(int pidfd, int *by_signal);
 
+/* Sets right what a caller may have left amiss: opens /dev/null in the place of each standard stream that came
+ * closed (what is opened later would take its number, and be an app's), and takes SIGCHLD back, without
+ * which ended children are never told of. */
+void mend_inheritance(void);
+
 /* Gives up the session keyring of whoever started this process, whose keys its root may read, for a new
  * one. */
 int leave_keyring(void);

@@ -16,6 +16,12 @@ struct app_status {
 	int code;
 };
 
+/* An app as the supervisor knows it. */
+struct app_record {
+	const char *name; /* NULL: there is none */
+	struct app_status status;
+};
+
 /* All relative to the working directory, each replaced as a whole. */
 void write_pids(pid_t supervisor, pid_t init);
 void write_moment(const char *file, struct moment moment);

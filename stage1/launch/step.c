@@ -6,7 +6,9 @@
 #include "credentials.h"
 #include "file.h"
 #include "filter.h"
+#include "helper.h"
 #include "identity.h"
+#include "journal.h"
 #include "mount.h"
 #include "program.h"
 #include "pty.h"
@@ -18,6 +20,7 @@ void begin_launch(struct launch *launch)
 		launch->slots[i] = -1;
 	launch->terminal_master = launch->terminal_slave = launch->terminal_tree = -1;
 	launch->null_device = launch->empty_tree = -1;
+	launch->journal = launch->journal_server = -1;
 }
 
 /* Init keeps these in mind; the app itself does nothing. */
@@ -45,6 +48,8 @@ static int (*const performers[WORDS])(struct launch *, const struct step *) = {
 	[WORD_SYMLINK] = perform_symlink,
 	[WORD_PIVOT_ROOT] = perform_pivot_root,
 	[WORD_OPEN_TERMINAL] = perform_open_terminal,
+	[WORD_JOURNAL_SOCKET] = perform_journal_socket,
+	[WORD_SPAWN] = perform_spawn,
 	[WORD_UNSHARE] = perform_unshare,
 	[WORD_MASK] = perform_mask,
 	[WORD_READ_ONLY] = perform_read_only,
@@ -53,6 +58,7 @@ static int (*const performers[WORDS])(struct launch *, const struct step *) = {
 	[WORD_USER] = perform_user,
 	[WORD_KEEP_CAPS] = perform_keep_caps,
 	[WORD_NO_NEW_PRIVILEGES] = perform_no_new_privileges,
+	[WORD_CAPS_OF_EVERY_USER] = perform_caps_of_every_user,
 	[WORD_NO_USER_NAMESPACES] = perform_no_user_namespaces,
 	[WORD_RLIMIT] = perform_rlimit,
 	[WORD_ENV] = perform_env,
@@ -78,5 +84,8 @@ void describe_failure(struct text *t, const struct step *step, int number)
 		text_add_plain(t, step->argv[i]);
 	}
 	text_add(t, ": ");
-	text_add(t, error_text(number));
+	if (step->word == WORD_OPEN_TREE && number == EOPNOTSUPP)
+		text_add(t, "lies on no shared mount any more, so no mounts would travel: mount --make-shared it");
+	else
+		text_add(t, error_text(number));
 }

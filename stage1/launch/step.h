@@ -11,6 +11,9 @@
 struct launch {
 	int slots[MAX_SLOTS]; /* detached mount trees, -1 when empty */
 	int terminal_master, terminal_slave, terminal_tree;
+	int journal, journal_server; /* of section outside; -1: none */
+	_Bool private_mounts; /* what is mounted here is of no concern to the host any more */
+	_Bool raw;         /* the standard streams are those of whoever started the pod, not the app's to own */
 	int null_device;  /* /dev/null as mask found it */
 	int empty_tree;   /* an empty read-only tmpfs, attached by the first mask that needed it */
 	char **environment; /* NAME=VALUE, NULL-terminated, or NULL */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -12,6 +13,8 @@
 #include "cgroup.h"
 #include "channel.h"
 #include "clock.h"
+#include "control.h"
+#include "descendants.h"
 #include "init.h"
 #include "memory.h"
 #include "notify.h"
@@ -25,9 +28,11 @@
 
 static struct {
 	const struct plan *plan;
-	int channel, signals, init; /* init: its pidfd */
-	struct app_status apps[MAX_APPS];
-	_Bool failed, ended, stopping;
+	become_inside *inside;
+	int channel, signals, child; /* child: its pidfd; init itself, or what init lives in */
+	struct app_record apps[MAX_APPS];
+	_Bool here, failed, ended, stopping; /* here: init has been there */
+	_Bool adopts; /* what init leaves behind becomes this process's */
 	long long deadline;
 	int code;
 } run;
@@ -57,7 +62,7 @@ static int open_signals(const struct plan *plan)
 	sigemptyset(&set);
 	for (size_t i = 0; i < sizeof taken / sizeof *taken; i++)
 		sigaddset(&set, taken[i]);
-	if (plan->terminal) {
+	if (plan->output == OUTPUT_TERMINAL) {
 		sigaddset(&set, SIGTSTP);
 		guard_terminal();
 	}
@@ -89,7 +94,7 @@ static void take_signals(void)
 			stop(number);
 		else if (number == SIGTSTP)
 			stop_with_terminal();
-		else if (number == SIGWINCH && run.plan->terminal)
+		else if (number == SIGWINCH && run.plan->output == OUTPUT_TERMINAL)
 			resize_relay();
 		else if (number != SIGCHLD)
 			send_order(run.channel, ORDER_SIGNAL, number);
@@ -98,15 +103,25 @@ static void take_signals(void)
 
 /* --- init's events ----------------------------------------------------------------------------- */
 
-static void take_event(const struct event *event, int fd)
+/* One that was never started has nothing to be told. */
+static void note_app(const struct app_record *app)
+{
+	if (app->name != NULL && app->status.started.seconds != 0)
+		write_app_status(app->name, &app->status);
+}
+
+static void take_event(const struct event *event, const struct attached *attached)
 {
 	struct moment now = {.seconds = event->seconds, .nanoseconds = event->nanoseconds};
-	struct app_status *app = &run.apps[event->app % MAX_APPS];
-	const char *name = run.plan->apps[event->app % MAX_APPS].name;
+	struct app_record *app = &run.apps[event->app % MAX_APPS];
 
 	switch (event->kind) {
+	case EVENT_HERE:
+		run.here = 1;
+		write_pids(getpid(), attached->sender);
+		break;
 	case EVENT_TERMINAL:
-		begin_relay(fd);
+		begin_relay(attached->fd);
 		take_terminal();
 		break;
 	case EVENT_FAILED:
@@ -118,8 +133,10 @@ static void take_event(const struct event *event, int fd)
 		write_moment("started", now);
 		break;
 	case EVENT_STARTED:
-		*app = (struct app_status){.pid = event->value, .started = now};
-		write_app_status(name, app);
+		app->status = (struct app_status){.pid = event->value, .started = now};
+		note_app(app);
+		if (run.plan->mutable)
+			release_code();
 		break;
 	case EVENT_READY:
 		write_moment("ready", now);
@@ -127,9 +144,9 @@ static void take_event(const struct event *event, int fd)
 		release_code();
 		break;
 	case EVENT_EXITED:
-		app->finished = now;
-		app->code = event->value;
-		write_app_status(name, app);
+		app->status.finished = now;
+		app->status.code = event->value;
+		note_app(app);
 		break;
 	case EVENT_ENDED:
 		run.ended = 1;
@@ -144,9 +161,12 @@ static void take_event(const struct event *event, int fd)
 static _Bool take_events(void)
 {
 	struct event event;
-	int got, fd;
-	while ((got = receive_event(run.channel, &event, &fd)) > 0)
-		take_event(&event, fd);
+	struct attached attached;
+	int got;
+	while ((got = receive_event(run.channel, &event, &attached)) > 0)	{
+		take_event(&event, &attached);
+		control_hear(&event);
+	}
 	return got == 0;
 }
 
@@ -160,25 +180,26 @@ static int fail(const char *what)
 
 /* In the child: everything but the standard streams and the channel is closed, the lock above all, so
  * that the pod directory is locked exactly as long as the supervisor lives. */
-_Noreturn static void become_init(int channel, _Bool born_inside)
+_Noreturn static void become_child(int channel, _Bool born_inside)
 {
 	if (channel > 3)
 		close_range(3, (unsigned)channel - 1, 0);
 	close_range((unsigned)channel + 1, ~0U, 0);
 	if (join_cgroups(&run.plan->supervisor, born_inside) < 0)
 		_exit(254);
-	run_init(run.plan, channel);
+	run.inside(run.plan, channel);
+	_exit(254);
 }
 
-static int start_init(void)
+static int start_child(void)
 {
 	int ends[2];
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+	if (open_channel(ends) < 0)
 		return fail("socketpair");
 	int cgroup = open_birth_cgroup(&run.plan->supervisor);
-	pid_t pid = clone_process(run.plan->namespaces, &run.init, cgroup);
+	pid_t pid = clone_process(run.plan->namespaces, &run.child, cgroup);
 	if (pid == 0)
-		become_init(ends[1], cgroup >= 0);
+		become_child(ends[1], cgroup >= 0);
 	int number = errno;
 	if (cgroup >= 0)
 		close(cgroup);
@@ -187,17 +208,30 @@ static int start_init(void)
 	errno = number;
 	if (pid < 0)
 		return fail("namespaces");
-	write_pids(getpid(), pid);
+	if (run.inside == run_init) {
+		run.here = 1;
+		write_pids(getpid(), pid);
+	}
 	return 0;
+}
+
+/* Where no PID namespace ends them, init's descendants outlive an init that was killed. Those of a process
+ * that had children before it became the supervisor are not all the pod's: then only init ends them. */
+static int adopt(void)
+{
+	int adopted = (run.plan->namespaces & CLONE_NEWPID) != 0 ? 0 : adopt_descendants();
+	run.adopts = adopted > 0;
+	return adopted < 0 ? fail("children of the pod cannot be watched") : 0;
 }
 
 static void wait_and_serve(void)
 {
-	struct pollfd fds[6];
+	struct pollfd fds[6 + CONTROL_FDS];
 	nfds_t n = gather_relay(fds);
 	int timeout = -1;
 	fds[n++] = (struct pollfd){.fd = run.signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = run.channel, .events = POLLIN};
+	n += control_gather(fds + n);
 	if (run.stopping) {
 		long long left = run.deadline - milliseconds();
 		timeout = left < 0 ? 0 : left > 60000 ? 60000 : (int)left;
@@ -205,23 +239,24 @@ static void wait_and_serve(void)
 	poll(fds, n, timeout);
 	relay();
 	take_signals();
+	control_serve(run.stopping);
 	if (run.stopping && milliseconds() >= run.deadline)
-		signal_pidfd(run.init, SIGKILL);
+		signal_pidfd(run.child, SIGKILL);
 }
 
-/* Init was ended from outside, and the kernel ended the apps with it. */
+/* Init was ended from outside, and the apps with it. */
 static void settle_killed(int number)
 {
 	struct timespec now;
 	clock_gettime(CLOCK_REALTIME, &now);
 	run.code = number != 0 ? 128 + number : 254;
-	for (size_t i = 0; i < run.plan->app_count; i++) {
-		struct app_status *app = &run.apps[i];
-		if (app->started.seconds == 0 || app->finished.seconds != 0)
+	for (size_t i = 0; i < MAX_APPS; i++) {
+		struct app_record *app = &run.apps[i];
+		if (app->name == NULL || app->status.started.seconds == 0 || app->status.finished.seconds != 0)
 			continue;
-		app->finished = (struct moment){.seconds = now.tv_sec, .nanoseconds = (int32_t)now.tv_nsec};
-		app->code = 137;
-		write_app_status(run.plan->apps[i].name, app);
+		app->status.finished = (struct moment){.seconds = now.tv_sec, .nanoseconds = (int32_t)now.tv_nsec};
+		app->status.code = 137;
+		note_app(app);
 	}
 }
 
@@ -233,23 +268,48 @@ static void end_by(int number)
 	raise(number);
 }
 
-int supervise(const struct plan *plan)
+/* Waits for the child. Where that is not init itself its own exit code says nothing: an init that is gone
+ * without having said why was killed, and one that never was, what it lives in could not bring to life. */
+static int wait_for_child(void)
 {
-	int killed_by = 0;
+	int killed_by;
+	/* The kernel ends every process of the PID namespace before it lets init be waited for. */
+	wait_pidfd(run.child, &killed_by);
+	if (run.failed || run.ended || killed_by != 0)
+		return killed_by;
+	if (run.here)
+		return run.inside == run_init ? 0 : SIGKILL;
+	const struct section *outside = &run.plan->outside;
+	const char *program = outside->count > 0 ? outside->steps[outside->count - 1].argv[0] : "what the pod lives in";
+	complain(program, ": ended before the pod's init had started");
+	return 0;
+}
+
+int supervise(const struct plan *plan, become_inside *inside)
+{
+	int killed_by;
 	run.plan = plan;
+	run.inside = inside;
 	prctl(PR_SET_NAME, "gantry", 0, 0, 0);
 	run.signals = open_signals(plan);
 	if (run.signals < 0)
 		return fail("signalfd"), 254;
-	if (make_cgroups(&plan->supervisor) < 0 || start_init() < 0) {
+	for (size_t i = 0; i < plan->app_count; i++)
+		run.apps[i].name = plan->apps[i].name;
+	if (make_cgroups(&plan->supervisor) < 0 || adopt() < 0 || (plan->mutable && control_begin(run.apps) < 0) ||
+	    start_child() < 0) {
+		control_end();
 		remove_cgroups(&plan->teardown);
 		write_exit(254);
 		return 254;
 	}
+	control_connect(run.channel);
 	while (take_events())
 		wait_and_serve();
-	/* The kernel ends every process of the PID namespace before it lets init be waited for. */
-	wait_pidfd(run.init, &killed_by);
+	control_end();
+	killed_by = wait_for_child();
+	if (run.adopts)
+		end_descendants();
 	finish_relay(run.stopping ? 1000 : -1);
 	give_terminal_back();
 	if (run.failed)

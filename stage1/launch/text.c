@@ -76,9 +76,11 @@ void complain_words(const char *const *words)
 	char line[1024];
 	struct text t = TEXT_IN(line);
 
-	text_add(&t, "gantry: ");
-	text_add(&t, subcommand);
-	text_add(&t, ": ");
+	if (subcommand != NULL) {
+		text_add(&t, "gantry: ");
+		text_add(&t, subcommand);
+		text_add(&t, ": ");
+	}
 	for (; *words != NULL; words++)
 		text_add(&t, *words);
 	if (t.length > sizeof line - 2)

@@ -30,7 +30,7 @@ const char *error_text(int number);
 /* complain("a", "b") prints `gantry: SUBCOMMAND: ab` as one line, in one write, to standard error. */
 #define complain(...) complain_words((const char *const[]){__VA_ARGS__, NULL})
 void complain_words(const char *const *words);
-/* The SUBCOMMAND of complain(). */
+/* The SUBCOMMAND of complain(); NULL where the line is not for people yet, and begins with "a". */
 extern const char *subcommand;
 
 #endif

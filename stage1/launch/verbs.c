@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,10 +16,17 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "entry.h"
 #include "pod.h"
 #include "pods.h"
+#include "process.h"
 #include "text.h"
 
+/* How long a stage1's stop may take, and with --force; the native one takes up to five and seven seconds. */
+#define STOP_PATIENCE_MS 60000
+#define STOP_FORCE_PATIENCE_MS 10000
+/* How long what was killed may take to be gone. */
+#define FORCE_PATIENCE_MS 3000
 /* How long a lock may be someone else's for a moment: `list` looks at each pod's. */
 #define LOCK_PATIENCE_MS 200
 
@@ -87,14 +95,17 @@ int run_prepared(const char *data, const char *uuid)
 	int lock = lock_prepared(data, &pod);
 	if (lock < 0)
 		return 254;
-	if (fchdir(lock) < 0 || access("stage1/run", X_OK) < 0)
-		return fail("stage1/run", error_text(errno));
+	const char *program = fchdir(lock) == 0 ? entry_point("run") : NULL;
+	if (program == NULL)
+		return fail_pod(&pod, "has no entry point \"run\" in its stage1: prepare it anew");
+	if (access(program, X_OK) < 0)
+		return fail(program, error_text(errno));
 	if (move_to_run(data, &pod) < 0)
 		return fail("cannot transition to run", error_text(errno));
 	text_number(&t, lock, 0, ' ');
 	setenv("GANTRY_LOCK_FD", number, 1);
-	execl("stage1/run", "run", pod.uuid, (char *)NULL);
-	return fail("stage1/run", error_text(errno));
+	execl(program, "run", pod.uuid, (char *)NULL);
+	return fail(program, error_text(errno));
 }
 
 /* --- enter ------------------------------------------------------------------------------------- */
@@ -134,6 +145,9 @@ int enter_pod(const char *data, const char *app, const char *uuid, char **comman
 		return fail_pod(&pod, "isn't currently running: gantry status shows its state");
 	if (chdir(pod.path) < 0)
 		return fail(pod.path, error_text(errno));
+	const char *program = entry_point("enter");
+	if (program == NULL)
+		return fail_pod(&pod, "has a stage1 without entry point \"enter\": it cannot be entered");
 	argv[1] = (char *)(app != NULL ? app : only_app());
 	if (argv[1] == NULL)
 		return 254;
@@ -145,8 +159,8 @@ int enter_pod(const char *data, const char *app, const char *uuid, char **comman
 		argv[argc++] = *command;
 	if (*command != NULL)
 		return fail("command", error_text(E2BIG));
-	execv("stage1/enter", argv);
-	return fail("stage1/enter", error_text(errno));
+	execv(program, argv);
+	return fail(program, error_text(errno));
 }
 
 /* --- stop -------------------------------------------------------------------------------------- */
@@ -162,25 +176,59 @@ static void print(const char *before, const char *uuid, const char *after)
 	(void)n;
 }
 
-/* Runs the pod's own stage1/stop, which says what went wrong. */
-static int call_stop(const struct named_pod *pod, _Bool force)
+/* In a process of its own, whose working directory is the pod's: its stage1's stop, which says what went wrong. */
+static int become_stop(const struct named_pod *pod, _Bool force)
+{
+	const char *program;
+	if (chdir(pod->path) < 0)
+		return fail(pod->path, error_text(errno));
+	program = entry_point("stop");
+	if (program != NULL && force)
+		execl(program, "stop", "--force", pod->uuid, (char *)NULL);
+	else if (program != NULL)
+		execl(program, "stop", pod->uuid, (char *)NULL);
+	else if (force)
+		return kill_lock_holders() > 0 ? 0 : 254;
+	else
+		return fail_pod(pod, "has a stage1 without entry point \"stop\"");
+	return fail(program, error_text(errno));
+}
+
+/* The same: what holds the pod's lock is the pod, whatever its stage1 says. */
+static int become_killer(const struct named_pod *pod, _Bool force)
+{
+	return force && chdir(pod->path) == 0 && kill_lock_holders() > 0 ? 0 : 254;
+}
+
+static _Bool succeeds(int (*become)(const struct named_pod *, _Bool), const struct named_pod *pod, _Bool force)
 {
 	int status;
 	pid_t child = fork();
-	if (child == 0) {
-		if (chdir(pod->path) == 0) {
-			if (force)
-				execl("stage1/stop", "stop", "--force", pod->uuid, (char *)NULL);
-			else
-				execl("stage1/stop", "stop", pod->uuid, (char *)NULL);
-		}
-		fail("stage1/stop", error_text(errno));
-		_exit(254);
+	if (child == 0)
+		_exit(become(pod, force));
+	/* It is to ask and return: one that hangs must not keep the pod from being ended by force. */
+	struct pollfd end = {.fd = child > 0 ? open_pidfd(child) : -1, .events = POLLIN};
+	if (end.fd >= 0) {
+		if (poll(&end, 1, force ? STOP_FORCE_PATIENCE_MS : STOP_PATIENCE_MS) == 0)
+			kill(child, SIGKILL);
+		close(end.fd);
 	}
 	while (child > 0 && waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
-			return -1;
-	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -1;
+			return 0;
+	return child > 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* Whether the pod still runs; with `force` it is given a moment to be gone. */
+static _Bool still_runs(const char *data, struct named_pod *pod, _Bool force)
+{
+	for (long long deadline = milliseconds() + (force ? FORCE_PATIENCE_MS : 0);; pause_ms(10)) {
+		locate_pod(data, pod);
+		if (pod->phase != PHASE_RUN || !pod_is_locked(pod->path))
+			return 0;
+		if (milliseconds() >= deadline)
+			return 1;
+	}
 }
 
 static int stop_pod(const char *data, _Bool force, const char *uuid)
@@ -195,13 +243,12 @@ static int stop_pod(const char *data, _Bool force, const char *uuid)
 	}
 	if (pod.phase != PHASE_RUN)
 		return fail_pod(&pod, "is not running: gantry status shows its state");
-	if (call_stop(&pod, force) < 0) {
-		/* It may have ended by itself meanwhile, which is what was wanted. */
-		locate_pod(data, &pod);
-		if (pod.phase == PHASE_RUN && pod_is_locked(pod.path)) {
-			complain("error stopping \"", pod.uuid, "\"");
-			return 254;
-		}
+	_Bool asked = succeeds(become_stop, &pod, force);
+	/* It may have ended by itself meanwhile, which is what was wanted. */
+	if ((force || !asked) && still_runs(data, &pod, force) &&
+	    (!force || !succeeds(become_killer, &pod, force) || still_runs(data, &pod, force))) {
+		complain("error stopping \"", pod.uuid, force ? "\"" : "\": gantry stop --force kills what holds its lock");
+		return 254;
 	}
 	print("\"", pod.uuid, "\"\n");
 	return 0;

@@ -1,46 +1,8 @@
 /* run UUID: starts the pod of the working directory and stays until it ends (specs/stage1-interface.md). */
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include "../launch/plan.h"
-#include "../launch/process.h"
-#include "../launch/supervisor.h"
-#include "../launch/text.h"
-
-/* The descriptor that holds the lock of the pod directory, -1 when GANTRY_LOCK_FD names none. */
-static int find_lock(void)
-{
-	const char *word = getenv("GANTRY_LOCK_FD");
-	unsigned long long fd;
-	struct stat held, here;
-	if (word == NULL || !parse_number(word, 10, 1 << 20, &fd) || fstat((int)fd, &held) < 0 || stat(".", &here) < 0)
-		return -1;
-	if (held.st_dev != here.st_dev || held.st_ino != here.st_ino || flock((int)fd, LOCK_EX | LOCK_NB) < 0)
-		return -1;
-	return (int)fd;
-}
+#include "../launch/init.h"
+#include "../launch/run.h"
 
 int main(int argc, char **argv)
 {
-	static struct plan plan;
-	subcommand = "run";
-	if (argc != 2) {
-		complain("usage: run UUID, in the pod directory");
-		return 254;
-	}
-	int lock = find_lock();
-	if (lock < 0) {
-		complain("GANTRY_LOCK_FD does not name the lock of the pod directory");
-		return 254;
-	}
-	run_sealed(argv);
-	fcntl(lock, F_SETFD, FD_CLOEXEC);
-	if (read_plan(&plan, "plan") < 0)
-		return 254;
-	return supervise(&plan);
+	return run_pod(argc, argv, run_init);
 }

@@ -15,9 +15,9 @@ static void pause_ms(long milliseconds)
 }
 
 /* A pod that has just been started is locked before its processes can be found. */
-static int find_started_pod(struct running_pod *pod)
+static int find_started_pod(struct running_pod *pod, int patience_ms)
 {
-	for (int tries = 0; tries < 500 && pod_is_locked("."); tries++) {
+	for (int waited = 0; waited < patience_ms && pod_is_locked("."); waited += 10) {
 		if (find_pod(pod) == 0)
 			return 0;
 		pause_ms(10);
@@ -47,8 +47,12 @@ int main(int argc, char **argv)
 	struct running_pod pod;
 	_Bool forced = argc > 1 && strcmp(argv[1], "--force") == 0;
 	subcommand = "stop";
-	if (find_started_pod(&pod) < 0) {
-		complain(pod_is_locked(".") ? "the processes of the pod cannot be found" : "the pod is not running");
+	/* By force, one that has not come so far, or never will, is killed as it is. */
+	if (find_started_pod(&pod, forced ? 1000 : 5000) < 0) {
+		if (forced && kill_lock_holders() > 0)
+			return 0;
+		complain(pod_is_locked(".") ? "the processes of the pod cannot be found by its file pid" :
+					      "the pod is not running");
 		return 254;
 	}
 	if (forced) {
