@@ -1,9 +1,10 @@
 import { type Credentials, loadAuth, loadRegistryAuth } from './auth.ts';
 import type { Directories } from './directories.ts';
+import { loadKvm } from './kvm.ts';
 import { loadLimits } from './limits.ts';
 import { loadPaths } from './paths.ts';
 import { loadRegistries, type RegistryRule } from './registries.ts';
-import { loadStage1 } from './stage1.ts';
+import { loadStage1, type Stage1Settings } from './stage1.ts';
 
 /** One configuration entry, as a file would hold it. */
 export interface ConfigEntry {
@@ -19,13 +20,18 @@ export interface ConfigDescription {
 
 /**
  * The configuration in force, in the shape `rkt config` prints: one `auth` or `dockerAuth` entry for
- * each host, then `paths` and `stage1` (empty strings where nothing is set), then Gantry's `limits` and
+ * each host, then `paths` (empty strings where nothing is set) and `stage1`, then Gantry's `limits`, `kvm` and
  * one `registries` entry for each prefix.
  * It holds the credentials, as rkt's does: it is for whoever can read the files anyway.
  */
-export function describeConfig(directories: Directories): ConfigDescription {
+export function describeConfig(
+  directories: Directories,
+  defaultStage1: Required<Pick<Stage1Settings, 'name' | 'version'>>,
+): ConfigDescription {
   const paths = loadPaths(directories);
-  const stage1 = loadStage1(directories);
+  const configured = loadStage1(directories);
+  const stage1 =
+    Object.keys(configured).length === 0 ? { ...defaultStage1, location: '' } : configured;
   return {
     stage0: [
       ...describeAuth(directories),
@@ -37,6 +43,7 @@ export function describeConfig(directories: Directories): ConfigDescription {
         location: stage1.location ?? '',
       }),
       entry('limits', { ...loadLimits(directories) }),
+      entry('kvm', { ...loadKvm(directories) }),
       ...loadRegistries(directories).all.map(describeRegistry),
     ],
   };

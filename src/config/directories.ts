@@ -5,7 +5,7 @@ export interface Directories {
   /** The machine's. */
   local: string;
   /** One user's, where asked for. */
-  user?: string;
+  user?: string | undefined;
 }
 
 /** Where configuration lies unless the command line says otherwise. */

@@ -72,9 +72,14 @@ export interface CapabilityChoice {
 /**
  * The capabilities an app keeps, in the order of their numbers.
  * @param where names the app, for messages
+ * @param privileged it keeps all that are not taken away, instead of the default set
  * @throws GantryError `unsupported` for an unknown name, or retain and remove together
  */
-export function keptCapabilities(choice: CapabilityChoice, where: string): string[] {
+export function keptCapabilities(
+  choice: CapabilityChoice,
+  where: string,
+  privileged = false,
+): string[] {
   if (choice.retain !== undefined && choice.remove !== undefined) {
     throw new GantryError(
       'unsupported',
@@ -86,7 +91,7 @@ export function keptCapabilities(choice: CapabilityChoice, where: string): strin
     return ALL.filter((name) => retained.has(name));
   }
   const removed = new Set((choice.remove ?? []).map((name) => capabilityName(name, where)));
-  return ALL.filter((name) => DEFAULT.has(name) && !removed.has(name));
+  return ALL.filter((name) => (privileged || DEFAULT.has(name)) && !removed.has(name));
 }
 
 /** Every capability: `--insecure-options=capabilities`. */

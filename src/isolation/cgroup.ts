@@ -1,5 +1,6 @@
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { unescapePath } from './mount-info.ts';
 
 /**
  * The absolute directory of this process's own group in the cgroup v2 hierarchy, unified or hybrid;
@@ -10,7 +11,16 @@ export function ownCgroup(): string | undefined {
   const path = ownPath(readFileSync('/proc/self/cgroup', 'utf8'));
   if (mount === undefined || path === undefined) return undefined;
   const directory = groupDirectory(mount, path);
-  if (directory === undefined) return undefined;
+  return directory === undefined ? undefined : ifWritable(directory);
+}
+
+/** The absolute directory of the topmost group that this process sees, as `ownCgroup`. */
+export function rootCgroup(): string | undefined {
+  const mount = cgroup2Mount(readFileSync('/proc/self/mountinfo', 'utf8'));
+  return mount === undefined ? undefined : ifWritable(mount.point);
+}
+
+function ifWritable(directory: string): string | undefined {
   try {
     accessSync(join(directory, 'cgroup.procs'), constants.W_OK);
     accessSync(directory, constants.W_OK);
@@ -49,10 +59,4 @@ export function groupDirectory(mount: Cgroup2Mount, path: string): string | unde
   if (mount.root === '/') return join(mount.point, path);
   if (path !== mount.root && !path.startsWith(`${mount.root}/`)) return undefined;
   return join(mount.point, path.slice(mount.root.length));
-}
-
-function unescapePath(text: string): string {
-  return text.replace(/\\([0-7]{3})/g, (_, octal: string) =>
-    String.fromCharCode(Number.parseInt(octal, 8)),
-  );
 }

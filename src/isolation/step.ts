@@ -2,13 +2,14 @@
  * One step of a launch plan: a word, then its arguments, as specs/launch-plan.md defines them. Plain
  * data: nothing here does anything.
  */
-export type Step = SupervisorStep | SetupStep | AppStep | TeardownStep;
+export type Step = SupervisorStep | SetupStep | OutsideStep | AppStep | TeardownStep;
 
 /** Done, or kept in mind, by the supervisor. */
 export type SupervisorStep =
   | readonly ['namespaces', ...NamespaceName[]]
   | readonly ['grace', seconds: string]
-  | readonly ['output', 'lines' | 'terminal']
+  | readonly ['output', 'lines' | 'terminal' | 'raw']
+  | readonly ['mutable']
   | readonly ['make-cgroup', directory: string]
   | readonly ['join-cgroup', directory: string];
 
@@ -43,9 +44,22 @@ export type SetupStep =
   | readonly ['open-tree', slot: string, source: string, 'recursive']
   | readonly ['move-tree', slot: string, target: string]
   | readonly ['tree-attributes', slot: string, flags: string]
+  | readonly ['tree-attributes', slot: string, flags: string, 'recursive']
   | readonly ['mount-attributes', path: string, flags: string]
   | readonly ['pivot-root', path: string]
   | readonly ['open-terminal', path: string];
+
+/** Done by what then becomes, or starts, the program the pod lives in. */
+export type OutsideStep =
+  | SetupStep
+  | EnvironmentStep
+  | readonly ['journal-socket', path: string]
+  | readonly ['spawn', path: string, argv0: string, ...args: string[]]
+  | readonly ['initrd', path: string, ...namesAndFiles: string[]]
+  | readonly ['keep-caps', ...names: string[]]
+  | readonly ['caps-of-every-user']
+  | readonly ['no-new-privileges']
+  | ExecStep;
 
 /** Done by an app on its way to exec. */
 export type AppStep =
@@ -59,10 +73,14 @@ export type AppStep =
   | readonly ['no-new-privileges']
   | readonly ['no-user-namespaces']
   | readonly ['rlimit', name: string, soft: string, hard: string]
-  | readonly ['env', name: string, value: string]
+  | EnvironmentStep
   | readonly ['chdir', path: string]
   | readonly ['stop-signal', number: string]
-  | readonly ['exec', path: string, argv0: string, ...args: string[]];
+  | ExecStep;
+
+export type EnvironmentStep = readonly ['env', name: string, value: string];
+
+export type ExecStep = readonly ['exec', path: string, argv0: string, ...args: string[]];
 
 /** Done by the supervisor when every process of the pod is gone. */
 export type TeardownStep = readonly ['remove-cgroup', directory: string];

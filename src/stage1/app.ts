@@ -8,7 +8,7 @@ import { appEnvironment } from './environment.ts';
 import { findProgram } from './program.ts';
 import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './settings.ts';
 import { stopSignalNumber } from './stop-signal.ts';
-import { lies, volumeMounts } from './volume-mounts.ts';
+import { type GivenVolumes, lies, volumeMounts } from './volume-mounts.ts';
 
 /** What the operator decided for all apps of a pod. */
 export interface AppChoices {
@@ -16,6 +16,10 @@ export interface AppChoices {
   readonly allCapabilities: boolean;
   /** `--insecure-options=seccomp`. */
   readonly allSystemCalls: boolean;
+  /** The flavour is for agents of the host: what neither image nor operator takes away is kept. */
+  readonly privileged?: boolean;
+  /** `--volume`. */
+  readonly volumes?: GivenVolumes;
 }
 
 /** An app as it will run, and what the operator should hear about it. */
@@ -44,10 +48,10 @@ export function settleApp(
   const isolators = readIsolators(spec.isolators);
   const capabilities = choices.allCapabilities
     ? allCapabilities()
-    : keptCapabilities(isolators.capabilities, where);
+    : keptCapabilities(isolators.capabilities, where, choices.privileged);
   const credentials = resolveUser(spec, tree, where);
   const environment = appEnvironment(spec, credentials);
-  const mounts = volumeMounts(spec, tree, where);
+  const mounts = volumeMounts(spec, tree, where, choices.volumes);
   const path = environment.find(([name]) => name === 'PATH')?.[1] ?? '';
   const program = spec.exec[0] ?? '';
   return {
@@ -60,7 +64,10 @@ export function settleApp(
       capabilities,
       noNewPrivileges: isolators.noNewPrivileges,
       // CAP_SYS_ADMIN is all that a user namespace would add.
-      userNamespaces: choices.allSystemCalls || capabilities.includes('CAP_SYS_ADMIN'),
+      userNamespaces:
+        choices.allSystemCalls ||
+        choices.privileged === true ||
+        capabilities.includes('CAP_SYS_ADMIN'),
       environment,
       workingDirectory: spec.workingDirectory,
       ...(lacksWorkingDirectory(spec, mounts, tree, where) ? { makesWorkingDirectory: true } : {}),
@@ -72,7 +79,7 @@ export function settleApp(
     },
     warnings: [
       ...isolators.ignored.map((name) => `${where}: isolator ${name} is not enforced`),
-      ...hidden(spec, mounts, tree).map(
+      ...hidden(spec, mounts, tree, choices.volumes).map(
         ({ volume, path }) => `${where}: volume ${volume} hides what the image has at ${path}`,
       ),
     ],
@@ -101,14 +108,18 @@ function refuseEventHandlers(spec: AppSpec, where: string): void {
   );
 }
 
-/** The volumes that hide something. Those of an OCI image begin with what the image has there. */
+/**
+ * The volumes that hide something nobody asked them to. Those of an OCI image begin with what the image
+ * has there.
+ */
 function hidden(
   { format }: AppSpec,
   mounts: readonly VolumeMount[],
   tree: LayerTree,
+  given: GivenVolumes = new Map(),
 ): readonly VolumeMount[] {
   if (format === 'oci') return [];
-  return mounts.filter(({ path }) => tree.entries(path).length > 0);
+  return mounts.filter(({ volume, path }) => !given.has(volume) && tree.entries(path).length > 0);
 }
 
 /**

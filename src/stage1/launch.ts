@@ -1,6 +1,6 @@
 import { errnoOf, GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
-import { openFlavour } from './flavour.ts';
+import type { Flavour } from './flavour.ts';
 
 /** Entry points find programs here, whatever the caller's PATH is. */
 export const ENTRY_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -18,11 +18,15 @@ export interface LockedPod {
 
 /**
  * Becomes the pod's supervisor: the process id stays, the lock goes with it.
+ * @param flavour what the pod's `stage1` leads to, whose `run` has been found sound
  * @throws GantryError `launch` when the entry point cannot be executed
  */
-export function becomeSupervisor(pod: LockedPod, environment: NodeJS.ProcessEnv): never {
-  const flavour = openFlavour(`${pod.directory}/stage1`);
-  const run = flavour.entryPoint('run');
+export function becomeSupervisor(
+  pod: LockedPod,
+  flavour: Pick<Flavour, 'programs'>,
+  environment: NodeJS.ProcessEnv,
+): never {
+  const run = `${pod.directory}/stage1/${flavour.programs.get('run')}`;
   const passed = PASSED_ON.flatMap((name) =>
     environment[name] === undefined ? [] : [`${name}=${environment[name]}`],
   );

@@ -1,9 +1,18 @@
 import { GantryError } from '../error.ts';
-import type { AppStep, SetupStep, Step, SupervisorStep, TeardownStep } from '../isolation/step.ts';
+import type {
+  AppStep,
+  OutsideStep,
+  SetupStep,
+  Step,
+  SupervisorStep,
+  TeardownStep,
+} from '../isolation/step.ts';
 
 /** A launch plan (specs/launch-plan.md): everything that is done to start a pod, in order. */
 export interface Plan {
   readonly supervisor: readonly SupervisorStep[];
+  /** Done outside of the pod by what then becomes the program the pod lives in; none in most flavours. */
+  readonly outside?: readonly OutsideStep[];
   readonly pod: readonly SetupStep[];
   readonly apps: readonly AppSection[];
   readonly teardown: readonly TeardownStep[];
@@ -14,13 +23,19 @@ export interface AppSection {
   readonly steps: readonly (SetupStep | AppStep)[];
 }
 
+/** The plan of an app that comes to a running pod: what is done for it outside, then its own section. */
+export interface AppPlan {
+  readonly outside: readonly SetupStep[];
+  readonly app: AppSection;
+}
+
 /** A line of the plan as the file holds it: a step, or the start of a section. */
 type Line = Step | readonly ['section', ...string[]];
 
 const MAGIC = 'gantry-plan\x001\0';
 /** The launcher reads no more (specs/launch-plan.md, Form). */
 const MAX_BYTES = 1024 * 1024;
-const MAX_APPS = 64;
+export const MAX_APPS = 64;
 
 /**
  * The bytes of the file `plan`.
@@ -31,8 +46,25 @@ export function encodePlan(plan: Plan): Buffer {
   if (plan.apps.length > MAX_APPS) {
     throw new GantryError('launch', `a pod has at most ${MAX_APPS} apps, not ${plan.apps.length}`);
   }
+  return encodeLines(lines(plan));
+}
+
+/**
+ * The bytes of the file `apps/NAME/plan` in a mutable pod.
+ * @throws GantryError `launch` as `encodePlan`
+ */
+export function encodeAppPlan(plan: AppPlan): Buffer {
+  return encodeLines([
+    ['section', 'outside'],
+    ...plan.outside,
+    ['section', 'app', plan.app.name],
+    ...plan.app.steps,
+  ]);
+}
+
+function encodeLines(steps: Iterable<Line>): Buffer {
   let text = MAGIC;
-  for (const [word, ...words] of lines(plan)) {
+  for (const [word, ...words] of steps) {
     text += `${word}\0${words.length}\0`;
     for (const argument of words) {
       if (argument.includes('\0')) {
@@ -68,6 +100,10 @@ export function formatPlan(bytes: Uint8Array): string {
 function* lines(plan: Plan): Generator<Line> {
   yield ['section', 'supervisor'];
   yield* plan.supervisor;
+  if (plan.outside !== undefined) {
+    yield ['section', 'outside'];
+    yield* plan.outside;
+  }
   yield ['section', 'pod'];
   yield* plan.pod;
   for (const app of plan.apps) {

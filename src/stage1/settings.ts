@@ -1,3 +1,4 @@
+import type { Propagation } from '../image/volume.ts';
 import type { Credentials } from '../isolation/users.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import type { Variable } from './environment.ts';
@@ -9,12 +10,18 @@ import type { Variable } from './environment.ts';
  */
 export interface PodSettings {
   readonly uuid: string;
+  /** Absent in records of before there were several. */
+  readonly plan?: PlanKind;
+  /** What the plan needs to know of the host's programs. */
+  readonly provision?: Provision;
   readonly hostname: string;
   readonly network: NetworkMode;
   /** The apps read the host's resolver configuration. */
   readonly hostResolver: boolean;
   /** The one app runs on a terminal. */
   readonly interactive: boolean;
+  /** Apps come and go while the pod runs. */
+  readonly mutable?: MutableSettings;
   /** Seconds between the request to end and KILL of an orderly stop. */
   readonly graceSeconds: number;
   /** The absolute directory of the pod's own control group, to be made; none where absent. */
@@ -24,6 +31,89 @@ export interface PodSettings {
   readonly apps: readonly AppSettings[];
   /** Names of the directories below `volumes/`. */
   readonly volumes: readonly string[];
+  /** What of the host the apps' mounts name. Absent where nothing is. */
+  readonly hostVolumes?: readonly HostVolumeSettings[];
+}
+
+/** A directory or file of the host, as apps get it. */
+export interface HostVolumeSettings {
+  readonly name: string;
+  /** Absolute, on the host. */
+  readonly source: string;
+  /** A directory; anything else is mounted over a file. */
+  readonly directory: boolean;
+  readonly readOnly: boolean;
+  /** What is mounted below the source comes along. */
+  readonly recursive: boolean;
+  readonly propagation: Propagation;
+  /** Devices may be opened through it. */
+  readonly devices: boolean;
+}
+
+/** The kinds of launch plans, by the flavour that each is for (specs/launch-plan.md). */
+export const PLAN_KINDS = ['native', 'nspawn', 'chroot', 'kvm'] as const;
+export type PlanKind = (typeof PLAN_KINDS)[number];
+
+/** The programs of the host a flavour builds upon, found when the pod is prepared. */
+export type Provision = NspawnProvision | KvmProvision;
+
+export interface NspawnProvision {
+  readonly kind: 'nspawn';
+  /** The absolute path of systemd-nspawn. */
+  readonly program: string;
+  /** Where the cgroup v2 hierarchy is mounted. */
+  readonly cgroups: string;
+  /**
+   * How machined, where it runs, gets to know the pod: as a scope that it makes for it, or as the service
+   * that consists of the pod.
+   */
+  readonly machined?: 'scope' | 'service';
+  /** The absolute path of systemd-journald, where machined runs. */
+  readonly journald?: string;
+}
+
+/** A machine of QEMU's, and what it starts. */
+export interface KvmProvision {
+  readonly kind: 'kvm';
+  /** Absolute path of the program. */
+  readonly qemu: string;
+  /** As QEMU's options of these names have them. */
+  readonly machine: string;
+  readonly cpu: string;
+  readonly acceleration: 'kvm' | 'tcg';
+  /** The kernel's name of the serial port. */
+  readonly console: string;
+  /** Absolute path. */
+  readonly kernel: string;
+  /** Absolute paths, in the order they are loaded. */
+  readonly modules: readonly string[];
+  readonly memoryMiB: number;
+  readonly cpus: number;
+  /** Where QEMU and what it loads lie. */
+  readonly programs: readonly HostPath[];
+  /** What serves the machine its files by virtio-fs. QEMU does, by 9p, where absent. */
+  readonly virtiofsd?: Virtiofsd;
+}
+
+/** A program that serves a directory by virtio-fs. */
+export interface Virtiofsd {
+  /** Absolute. */
+  readonly path: string;
+  /** Which options it has: QEMU's own up to 7.2, in C, or its successor in Rust. */
+  readonly kind: 'qemu' | 'rust';
+}
+
+/** A directory of the host, or a file, or what it is a symbolic link to. */
+export interface HostPath {
+  readonly path: string;
+  readonly file?: true;
+  readonly link?: string;
+}
+
+/** What was decided when a mutable pod was made, for the apps that come. */
+export interface MutableSettings {
+  /** Their roots are overlays, not copies. */
+  readonly overlay: boolean;
 }
 
 /** Everything decided about one app. */
@@ -65,6 +155,8 @@ export interface VolumeMount {
   readonly volume: string;
   readonly path: string;
   readonly readOnly: boolean;
+  /** The volume is no directory: it is mounted over a file. */
+  readonly file?: true;
 }
 
 export type NameFile = 'hosts' | 'hostname' | 'mtab';

@@ -4,40 +4,56 @@ import type { AppSpec } from '../image/app-spec.ts';
 import type { LayerTree } from '../isolation/layer-tree.ts';
 import type { VolumeMount } from './settings.ts';
 
-/** An app takes its volumes along in slots, of which the launcher has 64 and two are in use (specs/launch-plan.md). */
-const MAX_VOLUMES = 62;
+/** An app takes its volumes along in slots, of which the launcher has 64 and four may be in use (specs/launch-plan.md). */
+const MAX_VOLUMES = 60;
+
+/** The volumes the operator named, by name. */
+export type GivenVolumes = ReadonlyMap<string, { readonly directory: boolean }>;
 
 /**
- * An empty volume for every mount point, shared by the apps that name it alike (rkt's implicit empty
- * volumes), in the order they are mounted.
+ * The volume of every mount point: the one of its name that the operator gave, or else an empty one,
+ * shared by the apps that name it alike (rkt's implicit empty volumes). In the order they are mounted.
  *
  * Paths within each other are refused, as appc spec/ace.md (Volume Setup) asks. OCI images have them
- * (`/data` and `/data/logs`): there the outer is mounted first.
+ * (`/data` and `/data/logs`), and operators want them: there the outer is mounted first.
  * @throws GantryError `launch` for what cannot be mounted over
  */
-export function volumeMounts(spec: AppSpec, tree: LayerTree, where: string): VolumeMount[] {
+export function volumeMounts(
+  spec: AppSpec,
+  tree: LayerTree,
+  where: string,
+  given: GivenVolumes = new Map(),
+): VolumeMount[] {
   if (spec.mountPoints.length > MAX_VOLUMES) {
     throw new GantryError(
       'launch',
-      `${where}: the image has ${spec.mountPoints.length} mount points, and an app at most ${MAX_VOLUMES}`,
+      `${where}: it has ${spec.mountPoints.length} mount points and mounts, and an app may have ${MAX_VOLUMES}`,
     );
   }
-  const mounts = spec.mountPoints.map(
-    ({ name, path, readOnly }): VolumeMount => ({ volume: name, path, readOnly }),
-  );
-  for (const mount of mounts) requireDirectory(mount, tree, where);
-  if (spec.format === 'oci') return outerFirst(mounts);
+  const mounts = spec.mountPoints.map(({ name, path, readOnly }): VolumeMount => {
+    const isFile = given.get(name)?.directory === false;
+    return { volume: name, path, readOnly, ...(isFile ? { file: true } : {}) };
+  });
+  for (const mount of mounts) requireTarget(mount, tree, where);
+  if (spec.format === 'oci' || mounts.some(({ volume }) => given.has(volume))) {
+    return outerFirst(mounts);
+  }
   refuseNesting(mounts, where);
   return mounts;
 }
 
-function requireDirectory({ volume, path }: VolumeMount, tree: LayerTree, where: string): void {
+/** What lies at the target, if anything, must be of the volume's kind. */
+function requireTarget({ volume, path, file }: VolumeMount, tree: LayerTree, where: string): void {
   const refuse = (why: string) =>
     new GantryError('launch', `${where}: mount point ${volume}: ${why}`);
   if (posix.normalize(path) === '/') throw refuse('/ is the root, over which nothing is mounted');
   const stats = tree.stat(path);
-  if (stats === undefined || stats.isDirectory()) return;
-  throw refuse(`${path} is no directory in the image`);
+  if (stats === undefined || stats.isDirectory() === (file !== true)) return;
+  throw refuse(
+    file
+      ? `${path} is a directory in the image, and the volume a file`
+      : `${path} is no directory in the image`,
+  );
 }
 
 function refuseNesting(mounts: readonly VolumeMount[], where: string): void {
