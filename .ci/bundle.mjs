@@ -1,10 +1,11 @@
 // Bundles Gantry into dist/. What counts is how long a command takes to start, so Gantry's own code
 // becomes one file (each further file costs a look-up, a read and a compile-cache entry) whose parts
-// run only when they are first imported, and each dependency but commander a file that is read only
-// then. The files are CommonJS: Node starts the ES module loader in 5 ms, this one in none.
+// run only when they are first imported. What starts a pod is also a file of its own, with the rest beside
+// it: code that V8 reads back costs its time, run or not. Each dependency but commander is a file that is
+// read only when it is needed. The files are CommonJS: Node starts the ES module loader in 5 ms, this one in none.
 import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { isBuiltin } from 'node:module';
-import { basename, join } from 'node:path';
+import { basename, join, relative } from 'node:path';
 import { build } from 'esbuild';
 
 const root = join(import.meta.dirname, '..');
@@ -71,20 +72,116 @@ const onDemand = {
   },
 };
 
-/** Gantry's own code: what starts it, all of it, and the thread that unpacks. */
-function buildProgram() {
-  return build({
-    ...common,
-    entryPoints: {
-      gantry: 'src/cli/main.ts',
-      program: 'src/cli/program.ts',
-      'unpack-worker': 'src/store/unpack-worker.ts',
-    },
-    banner: { js: "const __url=require('node:url').pathToFileURL(__filename).href;" },
-    define: { 'import.meta.url': '__url' },
-    supported: { 'dynamic-import': false },
+/** Gantry's own code. */
+const own = {
+  ...common,
+  banner: { js: "const __url=require('node:url').pathToFileURL(__filename).href;" },
+  define: { 'import.meta.url': '__url' },
+  supported: { 'dynamic-import': false },
+};
+
+/** What pods from stored images are prepared and started by; without what these import on demand, unless it is here. */
+const PATH_TO_START = [
+  'cli/parser',
+  'cli/prepare',
+  'cli/program',
+  'cli/run',
+  'cli/run-prepared',
+  'cli/volume-options',
+  'pod/host-volumes',
+  'stage1/nspawn',
+  'stage1/provision',
+].map((name) => `src/${name}.ts`);
+
+/** Which modules are on the path to a started pod, which of them the others import, and where these begin. */
+async function divide() {
+  const { metafile } = await build({
+    ...own,
+    entryPoints: ['src/cli/program.ts'],
+    metafile: true,
     plugins: [onDemand],
   });
+  const path = new Set();
+  const follow = (file) => {
+    if (path.has(file)) return;
+    path.add(file);
+    for (const to of metafile.inputs[file].imports) {
+      if (!to.external && to.kind !== 'dynamic-import' && isFile(to.path)) follow(to.path);
+    }
+  };
+  for (const file of PATH_TO_START) follow(file);
+  const shared = new Set();
+  const begins = new Set();
+  for (const [file, { imports }] of Object.entries(metafile.inputs)) {
+    for (const to of imports) {
+      if (to.external || !isFile(to.path) || path.has(file) === path.has(to.path)) continue;
+      (path.has(file) ? begins : shared).add(to.path);
+    }
+  }
+  return { path, shared, begins };
+}
+
+/** Esbuild's names of modules that plugins make have a colon. */
+function isFile(name) {
+  return !name.includes(':');
+}
+
+/** Leaves out of a file of the bundle the modules that are in the other one, which `load` gets from there. */
+function without(isOther, load) {
+  return {
+    name: 'other-file',
+    setup({ onResolve, onLoad, resolve }) {
+      onResolve({ filter: /.*/ }, async ({ path, pluginData, kind, importer, resolveDir }) => {
+        if (pluginData === 'resolved' || importer === '' || importer === '<stdin>')
+          return undefined;
+        const found = await resolve(path, { kind, importer, resolveDir, pluginData: 'resolved' });
+        const name = relative(root, found.path);
+        if (found.namespace !== 'file' || found.external || !isOther(name)) return undefined;
+        return { path: name, namespace: 'other-file' };
+      });
+      onLoad({ filter: /.*/, namespace: 'other-file' }, ({ path }) => ({
+        contents: `module.exports = ${load}[${JSON.stringify(path)}]()`,
+      }));
+    },
+  };
+}
+
+function loaders(files) {
+  return [...files]
+    .map((file) => `${JSON.stringify(file)}: () => require('./${file}'),`)
+    .join('\n');
+}
+
+/** What starts Gantry, its own code whole and in two files, and the thread that unpacks. */
+async function buildProgram() {
+  const { path, shared, begins } = await divide();
+  const builds = [
+    {
+      entryPoints: {
+        gantry: 'src/cli/main.ts',
+        program: 'src/cli/program.ts',
+        'unpack-worker': 'src/store/unpack-worker.ts',
+      },
+      plugins: [onDemand],
+    },
+    {
+      ...fileOfBundle(
+        'start.js',
+        `export { main } from './src/cli/program.ts'; export const own = { ${loaders(shared)} };`,
+      ),
+      plugins: [without((name) => begins.has(name), '__other()'), onDemand],
+    },
+    {
+      ...fileOfBundle('start-rest.js', `export const modules = { ${loaders(begins)} };`),
+      plugins: [without((name) => path.has(name), '__other'), onDemand],
+    },
+  ];
+  const results = await Promise.all(builds.map((options) => build({ ...own, ...options })));
+  return results.flatMap(({ outputFiles }) => outputFiles);
+}
+
+function fileOfBundle(name, contents) {
+  return { stdin: { contents, resolveDir: root }, outdir: undefined, outfile: join(dist, name) };
 }
 
 /** A dependency, whole, with the names Node would give it. */
@@ -112,17 +209,17 @@ function replace(path, contents) {
   renameSync(temporary, path);
 }
 
-/** main.ts compiles the program itself, with code compiled before, so it has to be a function. */
+/** bundle.ts compiles the program itself, with code compiled before, so it has to be a function. */
 function contentsOf({ path, text, contents }) {
-  if (basename(path) !== 'program.js') return contents;
-  return `(function(exports,require,module,__filename,__dirname){${text}\n})`;
+  if (!/^(program|start|start-rest)\.js$/.test(basename(path))) return contents;
+  return `(function(exports,require,module,__filename,__dirname,__other){${text}\n})`;
 }
 
 async function bundle() {
   mkdirSync(dist, { recursive: true });
   const program = await buildProgram();
   const dependencies = await Promise.all([...packages].map(buildPackage));
-  const files = [program, ...dependencies].flatMap(({ outputFiles }) => outputFiles);
+  const files = [...program, ...dependencies.flatMap(({ outputFiles }) => outputFiles)];
   // The code compiled from another program must not be taken for this one's.
   for (const name of readdirSync(dist)) if (name.endsWith('.code')) rmSync(join(dist, name));
   // The program last: it names the others.

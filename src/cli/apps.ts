@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { GantryError } from '../error.ts';
-import { type CliOption, flag, longName, optionKey, valued } from './command.ts';
+import { type CliOption, flag, longName, optionKey, repeated, valued } from './command.ts';
 import { normaliseWords } from './parser.ts';
 
 /** One image on the command line of `run`, `prepare` or `fetch`, and the options that follow it. */
@@ -29,10 +29,16 @@ export const APP_OPTIONS: readonly CliOption[] = [
   valued('--caps-retain <LIST>', 'comma-separated capabilities to keep, all others are removed'),
   valued('--caps-remove <LIST>', 'comma-separated capabilities to remove from the default set'),
   flag('--readonly-rootfs', "mount the app's root file system read-only"),
+  repeated(
+    '--mount <MOUNT>',
+    'volume=NAME,target=PATH: where the app has a volume; before the first image: where every app has it; may be repeated',
+  ),
   valued('--signature <PATH>', 'signature of the image: a file or a URL'),
 ];
 
-const MANY = new Set(['--environment']);
+const MANY = new Set(['--environment', '--mount']);
+/** Also options of the pod, before the first image. */
+const OF_POD = new Set(['--mount']);
 
 /** `--signature` alone, for commands that only fetch. */
 export const SIGNATURE_OPTION = APP_OPTIONS.filter((option) => longName(option) === '--signature');
@@ -136,6 +142,7 @@ function setAppOption(
   value: string | true,
   app: AppWords | undefined,
 ): void {
+  if (app === undefined && OF_POD.has(longName(option))) return;
   if (app === undefined) throw new GantryError('usage', `${longName(option)} must follow an image`);
   const key = optionKey(option);
   const before = app.options[key];

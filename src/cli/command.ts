@@ -41,6 +41,8 @@ export interface CliOption {
   readonly fallback?: string;
   /** May be given several times: the value is the array of all. */
   readonly repeats?: boolean;
+  /** Values worth completing; others may be given too. */
+  readonly values?: readonly string[];
 }
 
 /** A flag: `--full`. It also takes `--full=true` and `--full=false`. */

@@ -45,6 +45,12 @@ function longNames(options: readonly CliOption[]): string {
   return options.map((option) => `${longName(option)}${takesValue(option) ? '=' : ''}`).join(' ');
 }
 
+/** The options whose values are worth completing. */
+function valuesByOption(commands: Vocabulary['commands']): Map<string, readonly string[]> {
+  const options = commands.flatMap((command) => command.options);
+  return new Map(options.flatMap((each) => (each.values ? [[longName(each), each.values]] : [])));
+}
+
 function bashScript({ commands }: Vocabulary): string {
   const first = [...new Set(commands.map(({ words }) => words.split(' ')[0]))].join(' ');
   const groups = Map.groupBy(
@@ -65,9 +71,13 @@ function bashScript({ commands }: Vocabulary): string {
     // One that is a group too has its case there: the shell takes the first that fits.
     .filter(({ words }) => !groups.has(words))
     .map(({ words, options }) => `    "${words}") words="${longNames(options)}" ;;`);
+  const valueCases = [...valuesByOption(commands)].map(
+    ([option, values]) => `    ${option}) words="${values.join(' ')}" ;;`,
+  );
   return `# bash completion for gantry, written by "gantry completion bash"
 _gantry() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" command="" word words="" i
+  local current="\${COMP_WORDS[COMP_CWORD]}" option="\${COMP_WORDS[COMP_CWORD-1]}"
+  local command="" word words="" i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
     case "$word" in -*|=) continue ;; esac
@@ -82,8 +92,14 @@ ${groupCases.join('\n')}
 ${optionCases.join('\n')}
   esac
   case "$command" in
-    enter|stop|rm|status|cat-manifest|plan|run-prepared)
+    "app add"|"app list"|"app rm"|"app start"|"app status"|"app stop"|enter|stop|rm|status|cat-manifest|plan|run-prepared)
       [[ "$current" == -* ]] || words="$(gantry list --full --no-legend 2>/dev/null | cut -f1)" ;;
+  esac
+  # The shell takes --option=value for three words.
+  [[ "$option" == "=" ]] && option="\${COMP_WORDS[COMP_CWORD-2]}"
+  [[ "$current" == "=" ]] && current=""
+  case "$option" in
+${valueCases.join('\n')}
   esac
   COMPREPLY=($(compgen -W "$words" -- "$current"))
   [[ "\${COMPREPLY[0]}" == *= ]] && compopt -o nospace
@@ -101,7 +117,9 @@ function fishScript({ commands }: Vocabulary): string {
       second === undefined ? '__fish_use_subcommand' : `__fish_seen_subcommand_from ${first}`;
     lines.push(`complete -c gantry -n ${quote(parent)} -a ${second ?? first} -d ${quote(summary)}`);
     for (const option of options) {
-      const takes = takesValue(option) ? ' -r' : '';
+      const { values } = option;
+      const offers = values === undefined ? '' : ` -f -a ${quote(values.join(' '))}`;
+      const takes = takesValue(option) ? ` -r${offers}` : '';
       lines.push(
         `complete -c gantry -n ${quote(`__fish_seen_subcommand_from ${second ?? first}`)} -l ${longName(option).slice(2)}${takes} -d ${quote(option.description)}`,
       );

@@ -1,3 +1,4 @@
+import packageJson from '../../package.json' with { type: 'json' };
 import { describeConfig } from '../config/description.ts';
 import type { CommandDefinition } from './command.ts';
 import { valued } from './command.ts';
@@ -13,7 +14,8 @@ export const definition: CommandDefinition = {
   options: [valued('--format <FORMAT>', 'json or json-pretty', 'json-pretty')],
   run(context, { options }) {
     const format = parseFormat(options['format']) ?? 'json-pretty';
-    print(`${formatJson(describeConfig(context.directories), format)}\n`);
+    const stage1 = { name: 'gantry/native', version: packageJson.version };
+    print(`${formatJson(describeConfig(context.directories, stage1), format)}\n`);
     return 0;
   },
 };

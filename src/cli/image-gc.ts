@@ -19,7 +19,7 @@ export const definition: CommandDefinition = {
     const store = Store.open(context.dataDir);
     const dryRun = options['dryRun'] === true;
     const summary = await store.imageGc({
-      inUse: imagesInUse(context.dataDir),
+      inUse: () => imagesInUse(context.dataDir),
       graceSeconds: parseDuration(String(options['gracePeriod']), '--grace-period'),
       dryRun,
     });

@@ -18,7 +18,7 @@ export const definition: CommandDefinition = {
   async run(context, { operands }) {
     requireRoot();
     if (operands.length === 0) throw new GantryError('usage', 'must provide at least one image ID');
-    const removal = new Removal(Store.open(context.dataDir), imagesInUse(context.dataDir));
+    const removal = new Removal(Store.open(context.dataDir), () => imagesInUse(context.dataDir));
     const works: (() => Promise<void>)[] = [];
     let failed = 0;
     const attempt = async (work: () => Promise<void> | void) => {
@@ -46,11 +46,11 @@ export const definition: CommandDefinition = {
 class Removal {
   removed = 0;
   readonly #store: Store;
-  readonly #inUse: ReadonlySet<string>;
+  readonly #inUse: () => ReadonlySet<string>;
   readonly #whole = new Set<string>();
   readonly #done = new Set<string>();
 
-  constructor(store: Store, inUse: ReadonlySet<string>) {
+  constructor(store: Store, inUse: () => ReadonlySet<string>) {
     this.#store = store;
     this.#inUse = inUse;
   }

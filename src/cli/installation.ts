@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { GantryError } from '../error.ts';
+import type { ShippedName } from '../stage1/shipped.ts';
 import { system } from '../system/binding.ts';
 
 /** Where this Gantry is installed: the directory that holds bin/ and dist/. */
@@ -9,7 +10,7 @@ export const installation = fileURLToPath(
 );
 
 /** The directory of a stage1 flavour that is part of this installation. */
-export function shippedStage1(name: 'native'): string {
+export function shippedStage1(name: ShippedName): string {
   return `${installation}dist/stage1/${name}`;
 }
 

@@ -26,7 +26,8 @@ export function parseInvocation(
     return { operands: command.args, options: command.opts(), parsed };
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
-    if (error.code === 'commander.helpDisplayed') return 'help';
+    // By --help, or where a command's own parser saw that word.
+    if (['commander.helpDisplayed', 'commander.help'].includes(error.code)) return 'help';
     const what = error.message.replace(/^error: /, '').replaceAll('\n', ' ');
     throw new GantryError('usage', `${what}: see gantry ${definition.name} --help`);
   }

@@ -1,3 +1,4 @@
+import type { RecordedStage1 } from '../pod/record.ts';
 import type { AppStatus, NetworkStatus, PodSummary } from '../pod/status.ts';
 import { formatTime } from './format.ts';
 
@@ -26,10 +27,16 @@ export function podJson(pod: PodSummary) {
     apps: pod.apps.map(appJson),
     created_at: pod.createdAt,
     started_at: pod.startedAt,
+    stage1: pod.stage1 === undefined ? undefined : stage1Json(pod.stage1),
   };
 }
 
-function appJson(app: AppStatus) {
+function stage1Json({ name, imageId, imageName, provenance }: RecordedStage1) {
+  return { name, image_id: imageId, image_name: imageName, provenance };
+}
+
+/** An app in that JSON. */
+export function appJson(app: AppStatus) {
   return {
     name: app.name,
     state: app.state,

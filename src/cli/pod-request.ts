@@ -1,8 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { loadLimits } from '../config/limits.ts';
 import { GantryError, reasonOf } from '../error.ts';
-import { findCached } from '../fetch/cached.ts';
 import { parseAppName } from '../image/identifier.ts';
 import type { ImageRecord } from '../image/image-record.ts';
 import { parseReference } from '../image/reference.ts';
@@ -15,32 +13,56 @@ import { Store } from '../store/store.ts';
 import { APP_OPTIONS, type AppWords, parseApps } from './apps.ts';
 import { type CliOption, flag, type Invocation, repeated, valued } from './command.ts';
 import type { Context } from './context.ts';
-import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
-import { shippedStage1 } from './installation.ts';
+import { parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { findOrFetch } from './image-finding.ts';
 import { PLATFORM_OPTIONS, withPlatform } from './platform-options.ts';
+import { chooseStage1, STAGE1_OPTIONS } from './stage1-options.ts';
+
+/** The options of a pod, whatever is in it. */
+const POD_OPTIONS: readonly CliOption[] = [
+  valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
+  flag('--no-overlay', 'copy the images instead of using overlayfs'),
+  repeated('--annotation <NAME=VALUE>', "an annotation of the pod's manifest; may be repeated"),
+  ...STAGE1_OPTIONS,
+];
 
 /** The options `prepare` and `run` share: those of the pod, and those after each image. */
 export const PREPARE_OPTIONS: readonly CliOption[] = [
-  valued('--hostname <NAME>', "the pod's host name (default: gantry-UUID)"),
+  ...POD_OPTIONS,
   flag('--inherit-env', 'give the apps all variables of this environment that they do not set'),
-  flag('--no-overlay', 'copy the images instead of using overlayfs'),
   repeated('--set-env <NAME=VALUE>', 'an environment variable of every app; may be repeated'),
   repeated(
     '--set-env-file <FILE>',
     'variables of every app, one NAME=VALUE a line; may be repeated',
   ),
-  repeated('--annotation <NAME=VALUE>', "an annotation of the pod's manifest; may be repeated"),
   pullPolicyOption('new'),
   ...PLATFORM_OPTIONS,
   flag('--quiet', 'print no progress, on success only what was asked for'),
+  repeated(
+    '--volume <VOLUME>',
+    'NAME,kind=host,source=PATH[,readOnly=BOOL][,recursive=BOOL][,propagation=private|slave|shared], or NAME,kind=empty[,readOnly=BOOL][,mode=MODE][,uid=UID][,gid=GID]; may be repeated',
+  ),
   ...APP_OPTIONS,
+];
+
+/** The options of a pod that is run at once. */
+const START_OPTIONS: readonly CliOption[] = [
+  valued('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
+  valued('--uuid-file-save <FILE>', "write the pod's UUID to a file"),
 ];
 
 /** What only `run` has. */
 export const RUN_OPTIONS: readonly CliOption[] = [
   flag('--interactive', 'give the app this terminal; only one image may be given'),
-  valued('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
-  valued('--uuid-file-save <FILE>', "write the pod's UUID to a file"),
+  ...START_OPTIONS,
+];
+
+/** The options of a pod without apps. */
+export const SANDBOX_OPTIONS: readonly CliOption[] = [
+  ...START_OPTIONS,
+  ...POD_OPTIONS,
+  repeated('--user-annotation <NAME=VALUE>', 'a user annotation of the pod; may be repeated'),
+  repeated('--user-label <NAME=VALUE>', 'a user label of the pod; may be repeated'),
 ];
 
 /** The `parse` of a command whose operands are images with apps. */
@@ -52,51 +74,47 @@ export function parseAppWords(command: Command, words: readonly string[]): AppWo
 export async function preparePodFrom(
   context: Context,
   invocation: Invocation,
-  { runsNow }: { runsNow: boolean },
+  { runsNow, mutable = false }: { runsNow: boolean; mutable?: boolean },
 ): Promise<Pod> {
-  const words = invocation.parsed as AppWords[];
-  if (words.length === 0) {
+  const words = (invocation.parsed ?? []) as AppWords[];
+  if (words.length === 0 && !mutable) {
     throw new GantryError('usage', 'pod must contain at least one application: name an image');
   }
   // What is wrong with the words is said before anything is fetched.
-  const pod = podWishes(context, invocation.options);
+  const pod = {
+    ...podWishes(context, invocation.options),
+    ...(await volumeWishes(invocation.options, words)),
+  };
   context.report.quiet = invocation.options['quiet'] === true;
   const store = Store.open(context.dataDir);
+  const stage1 = await chooseStage1(context, store, invocation.options);
   const apps: AppRequest[] = [];
   for (const app of words) {
     const wishes = appWishes(app);
-    const record = await findOrFetch(context, store, app, invocation.options);
-    apps.push({ ...wishes, record });
+    const record = await findOrFetchApp(context, store, app, invocation.options);
+    apps.push({ ...wishes, ...(await mountWishes(app)), record });
   }
   const prepareContext = {
     store,
     directories: context.directories,
-    stage1Dir: shippedStage1('native'),
+    ...stage1,
     dataDir: context.dataDir,
     report: context.report,
   };
-  return await preparePod(prepareContext, { ...pod, apps, runsNow });
+  return await preparePod(prepareContext, { ...pod, apps, runsNow, mutable });
 }
 
-/** A stored image is found without loading anything that fetches. */
-async function findOrFetch(
+export async function findOrFetchApp(
   context: Context,
   store: Store,
   app: AppWords,
   options: Record<string, unknown>,
 ): Promise<ImageRecord> {
-  const reference = withPlatform(parseReference(app.image), options);
-  const pullPolicy = parsePullPolicy(options['pullPolicy']);
   const { signature } = app.options;
-  if (signature === undefined) {
-    const cached = findCached(reference, { store, pullPolicy, report: context.report });
-    if (cached !== undefined) return cached;
-  }
-  return await fetchWith(context, {
+  return await findOrFetch(context, {
     store,
-    reference,
-    pullPolicy,
-    limits: loadLimits(context.directories),
+    reference: withPlatform(parseReference(app.image), options),
+    pullPolicy: parsePullPolicy(options['pullPolicy']),
     ...(typeof signature === 'string' ? { signature } : {}),
   });
 }
@@ -106,20 +124,43 @@ function podWishes(context: Context, options: Record<string, unknown>): Omit<Pod
   const { hostname, uuidFileSave } = options;
   if (typeof hostname === 'string') parseHostname(hostname);
   return {
-    network: parseNetwork(options['net'] ?? 'none'),
+    ...(options['net'] === undefined ? {} : { network: parseNetwork(options['net']) }),
     overlay: options['overlay'] !== false,
     interactive: options['interactive'] === true,
     insecure: context.insecure,
     setEnvironment: setEnvironment(options),
     annotations: parsePairs(options['annotation'], '--annotation'),
+    userAnnotations: Object.fromEntries(parsePairs(options['userAnnotation'], '--user-annotation')),
+    userLabels: Object.fromEntries(parsePairs(options['userLabel'], '--user-label')),
     ...(options['inheritEnv'] === true ? { inheritedEnvironment: ownEnvironment() } : {}),
     ...(typeof hostname === 'string' ? { hostname } : {}),
     ...(typeof uuidFileSave === 'string' ? { uuidFile: uuidFileSave } : {}),
   };
 }
 
+/** `--volume`, and `--mount` before the first image. Throws `usage`. */
+async function volumeWishes(
+  options: Record<string, unknown>,
+  apps: readonly AppWords[],
+): Promise<Pick<PodRequest, 'volumes' | 'mounts'>> {
+  const volumes = (options['volume'] ?? []) as string[];
+  const mounts = (options['mount'] ?? []) as string[];
+  if (volumes.length === 0 && mounts.length === 0) return {};
+  const { parseMounts, parseVolumes } = await import('./volume-options.ts');
+  // The parser keeps all of them in order; those after an image are known to it too.
+  const ofApps = apps.flatMap((app) => app.options['mount'] ?? []);
+  const ofPod = mounts.slice(0, mounts.length - ofApps.length);
+  return { volumes: parseVolumes(volumes), mounts: parseMounts(ofPod) };
+}
+
+async function mountWishes({ options }: AppWords): Promise<Pick<AppRequest, 'mounts'>> {
+  if (options['mount'] === undefined) return {};
+  const { parseMounts } = await import('./volume-options.ts');
+  return { mounts: parseMounts(options['mount'] as string[]) };
+}
+
 /** What the options after an image say. Throws `usage`. */
-function appWishes(app: AppWords): Omit<AppRequest, 'record'> {
+export function appWishes(app: AppWords): Omit<AppRequest, 'record'> {
   const { name, exec, user, group, workingDir, supplementaryGids, capsRetain, capsRemove } =
     app.options as Record<string, string | undefined>;
   if (name !== undefined) parseAppName(name, '--name');

@@ -4,6 +4,13 @@ type Loader = () => Promise<{ definition: CommandDefinition }>;
 
 /** Every command by its words; a command's module is loaded only when it is called (or for help). */
 export const registry: ReadonlyMap<string, Loader> = new Map<string, Loader>([
+  ['app add', () => import('./app-add.ts')],
+  ['app list', () => import('./app-list.ts')],
+  ['app rm', () => import('./app-rm.ts')],
+  ['app sandbox', () => import('./app-sandbox.ts')],
+  ['app start', () => import('./app-start.ts')],
+  ['app status', () => import('./app-status.ts')],
+  ['app stop', () => import('./app-stop.ts')],
   ['cat-manifest', () => import('./cat-manifest.ts')],
   ['completion', () => import('./completion.ts')],
   ['config', () => import('./config.ts')],
@@ -30,6 +37,7 @@ export const registry: ReadonlyMap<string, Loader> = new Map<string, Loader>([
   ['rm', () => import('./rm.ts')],
   ['run', () => import('./run.ts')],
   ['run-prepared', () => import('./run-prepared.ts')],
+  ['stage1 list', () => import('./stage1-list.ts')],
   ['status', () => import('./status.ts')],
   ['stop', () => import('./stop.ts')],
   ['trust', () => import('./trust.ts')],

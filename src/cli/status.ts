@@ -47,12 +47,13 @@ function waitWords(options: Record<string, unknown>): string[] {
   });
 }
 
-/** rkt's lines, and after them who signed the images, where that is known. */
+/** rkt's lines, and after them who signed the images and what isolates the pod, where that is known. */
 function statusText(status: PodStatus): string {
   const signers = status.apps.flatMap(({ name, provenance }) =>
     provenance === undefined ? [] : [`signed-${name}=${oneLine(signerText(provenance, true))}`],
   );
-  return [...stateLines(status), ...signers].join('\n');
+  const stage1 = status.stage1 === undefined ? [] : [`stage1=${oneLine(status.stage1.name)}`];
+  return [...stateLines(status), ...signers, ...stage1].join('\n');
 }
 
 /** Which of them there are depends on the state (rkt's Documentation/subcommands/status.md). */

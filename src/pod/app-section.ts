@@ -22,6 +22,9 @@ const BARE: App = {
   userLabels: {},
 };
 
+/** The launcher's, which puts it before every line of output (specs/launch-plan.md, Sections). */
+const MAX_NAME_LENGTH = 128;
+
 /**
  * The name of each app, in order: the one asked for, or one made from the image's name.
  * @throws GantryError `usage` when two apps would have one name, `invalid-reference` for a bad one
@@ -30,6 +33,13 @@ export function appNames(apps: readonly AppRequest[]): string[] {
   const names = apps.map(({ name, record }) =>
     name === undefined ? sanitizeAppName(record.name) : parseAppName(name, '--name'),
   );
+  const long = names.find((name) => name.length > MAX_NAME_LENGTH);
+  if (long !== undefined) {
+    throw new GantryError(
+      'invalid-reference',
+      `app name ${quote(long)} has ${long.length} characters, and an app of a pod at most ${MAX_NAME_LENGTH}: give it a shorter one with --name`,
+    );
+  }
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice === undefined) return names;
   throw new GantryError(

@@ -13,7 +13,8 @@ export function listPods(dataDir: string): PodSummary[] {
 
 /**
  * The images that pods are made of, in any phase, dependencies included, by id, and the trees of layers
- * their roots lie over, by name: image gc and `image rm` leave these alone. Hold the store's image pin where a pod may just be in the making.
+ * their roots lie over, by name: image gc and `image rm` leave these alone. To be
+ * asked while the store's images are locked: otherwise a pod may just be in the making.
  */
 export function imagesInUse(dataDir: string): Set<string> {
   const inUse = new Set<string>();

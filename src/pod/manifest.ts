@@ -1,18 +1,25 @@
 import { readFileSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { parseIdentifier } from '../image/identifier.ts';
-import type { Annotation, App, Label } from '../image/image-manifest.ts';
+import type { Annotation, App, Label, MountPoint } from '../image/image-manifest.ts';
 import type { ImageRecord } from '../image/image-record.ts';
-import { type PodManifest, parsePodManifest, type RuntimeApp } from '../image/pod-manifest.ts';
+import {
+  type PodManifest,
+  parsePodManifest,
+  type RuntimeApp,
+  type Volume,
+} from '../image/pod-manifest.ts';
 import type { Credentials } from '../isolation/users.ts';
 import type { PodSettings } from '../stage1/settings.ts';
 import { isVariableName } from './app-section.ts';
 import type { Pod } from './pod.ts';
 import type { AppRequest, PodRequest } from './request.ts';
-import type { PodVolume } from './volumes.ts';
 
 /** The version of the App Container specification pod manifests are written in. */
 const AC_VERSION = '0.8.11';
+
+/** rkt's mark of a pod whose apps come and go. */
+const MUTABLE: Annotation = { name: 'coreos.com/rkt/stage1/mutable', value: 'true' };
 
 function readManifestText(pod: Pod): string {
   try {
@@ -36,6 +43,8 @@ export interface NamedApp {
   readonly name: string;
   readonly request: AppRequest;
   readonly section: App;
+  /** Its mount points and `--mount`: `name` is that of the volume. */
+  readonly mounts: readonly MountPoint[];
 }
 
 /**
@@ -46,15 +55,15 @@ export function podManifest(
   request: PodRequest,
   apps: readonly NamedApp[],
   settings: PodSettings,
-  volumes: readonly PodVolume[],
+  volumes: readonly Volume[],
 ): PodManifest {
   return {
     acVersion: AC_VERSION,
     acKind: 'PodManifest',
     apps: apps.map((app, index) => runtimeApp(app, settings.apps[index]?.credentials)),
-    volumes: volumes.map(({ volume }) => volume),
+    volumes: [...volumes],
     isolators: [],
-    annotations: named(request.annotations),
+    annotations: [...named(request.annotations), ...(settings.mutable ? [MUTABLE] : [])],
     ports: [],
     userAnnotations: { ...request.userAnnotations },
     userLabels: { ...request.userLabels },
@@ -62,7 +71,7 @@ export function podManifest(
 }
 
 function runtimeApp(
-  { name, request, section }: NamedApp,
+  { name, request, section, mounts }: NamedApp,
   credentials: Credentials | undefined,
 ): RuntimeApp {
   const { record } = request;
@@ -70,7 +79,7 @@ function runtimeApp(
     name,
     image: { name: record.name, id: record.id, labels: labelsOf(record) },
     app: asAppc(section, credentials),
-    mounts: section.mountPoints.map((point) => ({ volume: point.name, path: point.path })),
+    mounts: mounts.map((mount) => ({ volume: mount.name, path: mount.path })),
     readOnlyRootFS: request.readOnlyRootfs ?? false,
     annotations: named(request.annotations),
   };

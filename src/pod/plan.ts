@@ -2,6 +2,20 @@ import { readFileSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { formatPlan as formatPlanFile } from '../stage1/plan.ts';
 import type { Pod } from './pod.ts';
+import { readRecord } from './record.ts';
+
+/** Of a mutable pod: the plans of its apps, as they are now. */
+function appPlans(pod: Pod): Buffer[] {
+  const { apps = [], settings } = readRecord(pod) ?? {};
+  if (settings?.mutable === undefined) return [];
+  return apps.flatMap(({ name }) => {
+    try {
+      return [readFileSync(pod.file(`apps/${name}/plan`))];
+    } catch {
+      return []; // it has just been removed
+    }
+  });
+}
 
 /**
  * The launch plan of a pod for people: one step a line, words quoted as a shell would need them.
@@ -18,5 +32,5 @@ export function formatPlan(pod: Pod): string {
       `pod ${JSON.stringify(pod.uuid)} has no launch plan: it is ${pod.state()}`,
     );
   }
-  return formatPlanFile(bytes);
+  return [bytes, ...appPlans(pod)].map(formatPlanFile).join('');
 }

@@ -1,44 +1,40 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, symlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
-import { appSpecOf } from '../image/app-spec.ts';
-import { displayName, type ImageRecord } from '../image/image-record.ts';
+import type { ImageRecord } from '../image/image-record.ts';
 import { podManifestDocument } from '../image/manifest-document.ts';
+import type { HostVolume } from '../image/volume.ts';
 import { ownCgroup } from '../isolation/cgroup.ts';
-import { LayerTree } from '../isolation/layer-tree.ts';
 import { defaultHostname, parseHostname } from '../network/hostname.ts';
 import { hasResolvConf } from '../network/name-files.ts';
-import { settleApp } from '../stage1/app.ts';
 import { compilePlan } from '../stage1/compile.ts';
-import { withTerminal } from '../stage1/environment.ts';
-import { openFlavour } from '../stage1/flavour.ts';
+import { requireFeatures } from '../stage1/features.ts';
+import type { Flavour } from '../stage1/flavour.ts';
 import { encodePlan } from '../stage1/plan.ts';
-import type { AppSettings, PodSettings, Rootfs } from '../stage1/settings.ts';
+import type { HostVolumeSettings, PodSettings, Provision } from '../stage1/settings.ts';
 import { system } from '../system/binding.ts';
-import { recheckProvenance } from '../trust/recheck.ts';
-import { appNames, appSection } from './app-section.ts';
+import { recheckImages } from '../trust/recheck.ts';
 import { imagesOf, layersOf, settledFinder, treesOf } from './image-layers.ts';
+import { type LayeredApp, nameApps, recordedApp, settleLayeredApp } from './layered-app.ts';
 import { type NamedApp, podManifest } from './manifest.ts';
-import { requirePlatform } from './platform.ts';
 import { Pod, phaseDirectory } from './pod.ts';
-import type { PodRecord, RecordedApp } from './record.ts';
+import type { PodRecord } from './record.ts';
 import type { PodRequest, PrepareContext } from './request.ts';
-import { linkLayers, makeRootfs, type PodRoots, podRoots } from './rootfs.ts';
-import { makeVolumes, type PodVolume, podVolumes, withOwnVolumes } from './volumes.ts';
+import { LINKS, linkLayers, makeRootfs, type PodRoots, podRoots } from './rootfs.ts';
+import { openStage1, type PodStage1, placeStage1, recordedStage1 } from './stage1.ts';
+import { makeVolumes, type PodVolume, podVolumes, unusedVolumes } from './volumes.ts';
+import { podWishes } from './wishes.ts';
 
 /** Seconds an orderly stop waits between asking an app to end and KILL. */
 const GRACE_SECONDS = 10;
 
-/** An app with the directories its root file system comes from. */
-interface LayeredApp extends NamedApp {
-  /** Absolute, top first. */
-  readonly layers: readonly string[];
-}
-
 /** What a pod's apps find: the roots they have, the volumes in them. */
 interface PodParts {
+  readonly flavour: Flavour;
+  readonly provision: Provision | undefined;
   readonly roots: PodRoots;
   readonly volumes: readonly PodVolume[];
+  readonly hostVolumes: readonly HostVolumeSettings[];
 }
 
 /**
@@ -51,19 +47,26 @@ interface PodParts {
 export async function preparePod(context: PrepareContext, request: PodRequest): Promise<Pod> {
   const apps = nameApps(request);
   if (request.hostname !== undefined) parseHostname(request.hostname);
-  openFlavour(context.stage1Dir);
   // No image is removed from here on until the pod's record names it.
   using _pin = context.store.pinImages();
   const find = settledFinder(context.store);
-  const images = request.apps.flatMap(({ record }) => imagesOf(record, find));
-  if (!request.insecure.image) await requireTrust(context, images);
+  const { stage1Image } = context;
+  const records = [
+    ...request.apps.map(({ record }) => record),
+    ...(stage1Image ? [stage1Image] : []),
+  ];
+  const images = records.flatMap((record) => imagesOf(record, find));
+  if (!request.insecure.image) await recheckImages(images, context.directories);
+  const stage1 = await openStage1(context, find);
+  requireFeatures(stage1.flavour, podWishes(request, apps));
+  const provision = await provisionFor(stage1.flavour, request, context);
   const layered: LayeredApp[] = [];
   for (const app of apps) {
     layered.push({ ...app, layers: await layersOf(context.store, app.request.record, find) });
   }
   const pod = Pod.create(context.dataDir);
   try {
-    await furnish(pod, context, request, layered, images);
+    await furnish(pod, context, request, layered, images, stage1, provision);
     enterPrepared(pod, request);
     return pod;
   } catch (error) {
@@ -73,30 +76,19 @@ export async function preparePod(context: PrepareContext, request: PodRequest): 
   }
 }
 
-/** What can be refused without a look at any file. */
-function nameApps(request: PodRequest): NamedApp[] {
-  if (request.apps.length === 0) {
-    throw new GantryError('usage', 'pod must contain at least one application');
-  }
-  if (request.interactive && request.apps.length > 1) {
-    throw new GantryError('usage', 'interactive option only supports one image');
-  }
-  const names = appNames(request.apps);
-  return request.apps.map((app, index): NamedApp => {
-    requirePlatform(app.record.manifest);
-    const name = names[index] ?? '';
-    return { name, request: app, section: withOwnVolumes(name, appSection(app, request)) };
+/** Looked for before anything is written. Native pods need nothing, and load nothing for it. */
+async function provisionFor(
+  { plan }: Flavour,
+  { runsNow = false }: PodRequest,
+  { directories, report }: PrepareContext,
+): Promise<Provision | undefined> {
+  if (plan === 'native') return undefined;
+  const { findProvision } = await import('../stage1/provision.ts');
+  return await findProvision(plan, {
+    runsNow,
+    directories,
+    warn: (line) => report.warn(line),
   });
-}
-
-/** A key that has been taken away since an image was fetched vouches for nothing any more. */
-async function requireTrust(
-  context: PrepareContext,
-  images: readonly ImageRecord[],
-): Promise<void> {
-  for (const { name, provenance } of images) {
-    await recheckProvenance(provenance, name, context.directories);
-  }
 }
 
 /** Writes everything a pod directory holds (specs/lifecycle.md). */
@@ -106,37 +98,70 @@ async function furnish(
   request: PodRequest,
   apps: readonly LayeredApp[],
   images: readonly ImageRecord[],
+  stage1: PodStage1,
+  provision: Provision | undefined,
 ): Promise<void> {
   if (request.uuidFile !== undefined) writeUuidFile(request.uuidFile, pod.uuid);
-  const volumes = podVolumes(apps);
+  const { flavour } = stage1;
+  const volumes = podVolumes(apps, request.volumes);
+  const ofHost = usedHostVolumes(context, request, apps);
+  const hostVolumes = await hostVolumeSettings(ofHost, flavour);
   const layers = apps.map((app) => app.layers);
   const roots = podRoots(pod.dir, layers, request.overlay);
-  const settings = settle(pod, context, request, apps, { volumes, roots });
-  await makeDirectories(pod, request, apps, { volumes, roots });
+  const parts: PodParts = { flavour, provision, volumes, hostVolumes, roots };
+  const settings = settle(pod, context, request, apps, parts);
+  await makeDirectories(pod, request, apps, parts);
+  const needed = {
+    images: [...new Set(images.map(({ id }) => id))],
+    trees: treesOf(context.store, [...layers.flat(), ...stage1.trees]),
+  };
   const record: PodRecord = {
     version: 1,
     apps: apps.map(recordedApp),
-    images: [...new Set(images.map(({ id }) => id))],
-    trees: treesOf(context.store, layers.flat()),
+    ...needed,
+    // A mutable pod has no apps yet: all of it is the stage1's.
+    stage1: { ...recordedStage1(stage1), ...(request.mutable === true ? needed : {}) },
     settings,
   };
-  const manifest = podManifest(request, apps, settings, volumes);
-  symlinkSync(context.stage1Dir, join(pod.dir, 'stage1'));
+  const manifest = podManifest(request, apps, settings, [
+    ...volumes.map(({ volume }) => volume),
+    ...ofHost,
+  ]);
+  placeStage1(pod, stage1);
   writeJson(pod, 'pod.json', podManifestDocument(manifest));
   writeJson(pod, 'record.json', record);
   writeFileSync(join(pod.dir, 'plan'), encodePlan(compilePlan(settings)), {
     mode: 0o600,
     flag: 'wx',
   });
-  for (const {
-    request: { record },
-  } of apps)
-    context.store.touch(record);
+  for (const { request } of apps) context.store.touch(request.record);
+  if (stage1.image !== undefined) context.store.touch(stage1.image);
 }
 
-function recordedApp({ name, request: { record } }: NamedApp): RecordedApp {
-  const { id, provenance } = record;
-  return { name, imageId: id, imageName: displayName(record), provenance };
+/** The operator hears of volumes that no app has a place for; as in rkt the pod does without them. */
+function usedHostVolumes(
+  context: PrepareContext,
+  { volumes = [] }: PodRequest,
+  apps: readonly NamedApp[],
+): HostVolume[] {
+  const unused = unusedVolumes(apps, volumes);
+  for (const { name } of unused) {
+    context.report.warn(
+      `--volume ${name}: no app has a mount point of that name: say where it goes with --mount`,
+    );
+  }
+  return volumes
+    .filter((volume) => volume.kind === 'host')
+    .filter((volume) => !unused.includes(volume));
+}
+
+async function hostVolumeSettings(
+  volumes: readonly HostVolume[],
+  flavour: Flavour,
+): Promise<HostVolumeSettings[]> {
+  if (volumes.length === 0) return [];
+  const { settleHostVolumes } = await import('./host-volumes.ts');
+  return settleHostVolumes(volumes, flavour);
 }
 
 /** Decides everything about the pod; the operator hears what of it they might not expect. */
@@ -145,39 +170,50 @@ function settle(
   context: PrepareContext,
   request: PodRequest,
   apps: readonly LayeredApp[],
-  { volumes, roots }: PodParts,
+  { flavour, provision, volumes, hostVolumes, roots }: PodParts,
 ): PodSettings {
-  const cgroup = request.runsNow ? ownCgroup() : undefined;
+  const network = request.network ?? (flavour.features.has('net-none') ? 'none' : 'host');
+  const cgroup = podCgroup(request, provision);
+  const given = new Map(request.volumes?.map(({ name }) => [name, { directory: true }]));
+  for (const { name, directory } of hostVolumes) given.set(name, { directory });
   return {
     uuid: pod.uuid,
-    hostname: request.hostname ?? defaultHostname(pod.uuid),
-    network: request.network,
-    hostResolver: request.network === 'host' && hasResolvConf(),
+    plan: flavour.plan,
+    ...(provision === undefined ? {} : { provision }),
+    hostname: request.hostname ?? hostnameOf(pod, flavour),
+    network,
+    hostResolver: network === 'host' && hasResolvConf(),
     interactive: request.interactive,
+    ...(request.mutable === true ? { mutable: { overlay: request.overlay } } : {}),
     graceSeconds: GRACE_SECONDS,
     ...(cgroup === undefined ? {} : { cgroup: join(cgroup, `gantry-${pod.uuid}`) }),
     openPaths: request.insecure.paths,
     apps: apps.map((app, index) =>
-      settleLayeredApp(context, request, app, roots.rootfs[index] ?? { kind: 'copy' }),
+      settleLayeredApp(context, request, app, roots.rootfs[index] ?? { kind: 'copy' }, {
+        privileged: flavour.plan === 'chroot',
+        volumes: given,
+      }),
     ),
     volumes: volumes.map(({ volume }) => volume.name),
+    ...(hostVolumes.length === 0 ? {} : { hostVolumes }),
   };
 }
 
-function settleLayeredApp(
-  context: PrepareContext,
-  request: PodRequest,
-  { name, request: { record, readOnlyRootfs }, section, layers }: LayeredApp,
-  rootfs: Rootfs,
-): AppSettings {
-  const spec = appSpecOf(record, { name, app: section, readOnlyRootfs: readOnlyRootfs ?? false });
-  const { settings, warnings } = settleApp(spec, new LayerTree(layers), rootfs, {
-    allCapabilities: request.insecure.capabilities,
-    allSystemCalls: request.insecure.seccomp,
-  });
-  for (const warning of warnings) context.report.warn(warning);
-  if (!request.interactive) return settings;
-  return { ...settings, environment: withTerminal(settings.environment, process.env['TERM']) };
+/**
+ * Where the pod's own control group is made; undefined where it has none. A pod that is only prepared stays
+ * in the group of whoever starts it, but for systemd-nspawn, which makes groups in the one it is in and
+ * leaves them there. None of ours where machined has systemd make one.
+ */
+function podCgroup(request: PodRequest, provision: Provision | undefined): string | undefined {
+  if (provision?.kind === 'nspawn' && provision.machined === 'scope') return undefined;
+  const own = request.runsNow ? ownCgroup() : undefined;
+  return own === undefined && provision?.kind === 'nspawn' ? provision.cgroups : own;
+}
+
+/** The host's own, where a flavour has no other. */
+function hostnameOf(pod: Pod, flavour: Flavour): string {
+  if (flavour.features.has('hostname')) return defaultHostname(pod.uuid);
+  return process.getBuiltinModule('node:os').hostname();
 }
 
 async function makeDirectories(
@@ -187,7 +223,7 @@ async function makeDirectories(
   { volumes, roots }: PodParts,
 ): Promise<void> {
   mkdirSync(join(pod.dir, 'root'));
-  linkLayers(pod.dir, roots.links);
+  linkLayers(join(pod.dir, LINKS), roots.links);
   mkdirSync(join(pod.dir, 'apps'));
   for (const { name, layers } of apps) {
     const directory = join(pod.dir, 'apps', name);

@@ -11,7 +11,7 @@ export interface PodProcesses {
 
 /**
  * Checks what the file `pid` says, which may be of a process long gone whose number another has now:
- * the supervisor is the one that has the pod's directory open, and init is its child. Neither where
+ * the supervisor is the one that has the pod's directory open, and init descends from it. Neither where
  * that does not hold, or cannot be seen.
  */
 export function runningProcesses(pod: Pod, pidFile: string | undefined): PodProcesses {
@@ -19,7 +19,7 @@ export function runningProcesses(pod: Pod, pidFile: string | undefined): PodProc
   if (match === null) return {};
   const supervisor = Number(match[1]);
   const pid = Number(match[2]);
-  if (!hasOpen(supervisor, pod) || parentOf(pid) !== supervisor) return {};
+  if (!hasOpen(supervisor, pod) || !descends(pid, supervisor)) return {};
   return { pid, supervisor };
 }
 
@@ -33,6 +33,17 @@ function hasOpen(process: number, pod: Pod): boolean {
   } catch {
     return false;
   }
+}
+
+/** Whether the supervisor is at most three generations before init: between them may be what init lives in. */
+function descends(init: number, supervisor: number): boolean {
+  let parent: number | undefined = init;
+  for (let generation = 0; generation < 3; generation++) {
+    parent = parentOf(parent);
+    if (parent === supervisor) return true;
+    if (parent === undefined || parent <= 1) return false;
+  }
+  return false;
 }
 
 /** The parent of a process (proc_pid_stat(5), field 4); the name before may hold anything. */

@@ -4,7 +4,7 @@ import type { Provenance } from '../image/provenance.ts';
 import type { PodSettings } from '../stage1/settings.ts';
 import type { Pod, Timestamp } from './pod.ts';
 
-/** Gantry's own account of a pod, `record.json` in its directory; written once. */
+/** Gantry's own account of a pod, `record.json` in its directory; written once, but for a mutable pod. */
 export interface PodRecord {
   readonly version: 1;
   readonly apps: readonly RecordedApp[];
@@ -15,6 +15,8 @@ export interface PodRecord {
    * before images had several.
    */
   readonly trees?: readonly string[];
+  /** What isolates the pod. Absent in records of before there were several. */
+  readonly stage1?: RecordedStage1;
   /** What the launch plan was compiled from. */
   readonly settings: PodSettings;
 }
@@ -26,6 +28,21 @@ export interface RecordedApp {
   readonly imageName: string;
   /** Who vouched for the image when the pod was prepared. Absent in records of before this was kept. */
   readonly provenance?: Provenance;
+  /** In a mutable pod: what of the pod's `images` and `trees` this app needs. */
+  readonly images?: readonly ImageId[];
+  readonly trees?: readonly string[];
+}
+
+export interface RecordedStage1 {
+  /** As its manifest has it. */
+  readonly name: string;
+  /** Where it is an image: which, and who vouched for it when the pod was prepared. */
+  readonly imageId?: ImageId;
+  readonly imageName?: string;
+  readonly provenance?: Provenance;
+  /** In a mutable pod: what of the pod's `images` and `trees` it needs, whatever apps come and go. */
+  readonly images?: readonly ImageId[];
+  readonly trees?: readonly string[];
 }
 
 /** The record; undefined while the pod has none, or when a crash of the machine took it. */

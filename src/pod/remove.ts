@@ -1,6 +1,7 @@
 import { existsSync, rmdirSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import { collectGarbage } from '../stage1/garbage.ts';
+import { requireAbandoned } from './leftovers.ts';
 import type { Pod } from './pod.ts';
 import { readRecord } from './record.ts';
 import { emptyDirectory } from './removal.ts';
@@ -60,10 +61,14 @@ export function moveToGarbage(pod: Pod, info: (line: string) => void): void {
 /**
  * Deletes a locked pod that lies in the garbage. Broken off, it leaves an unlocked rest there, which
  * the next one to come deletes.
- * @throws GantryError `busy` while something of the pod outside its directory cannot go yet
+ * @throws GantryError `busy` while something of the pod outside its directory cannot go yet, or processes
+ *   work in it
  */
 export function deletePod(pod: Pod, warn: (line: string) => void): void {
-  if (pod.phase === 'exited-garbage') removeTraces(pod, warn);
+  if (pod.phase === 'exited-garbage') {
+    removeTraces(pod, warn);
+    requireAbandoned(pod);
+  }
   emptyDirectory(pod.fd, pod.dir);
   rmdirSync(pod.dir);
 }
@@ -73,17 +78,25 @@ export function deletePod(pod: Pod, warn: (line: string) => void): void {
  * been uninstalled or the pod is half deleted already, only matters while there is something left.
  */
 function removeTraces(pod: Pod, warn: (line: string) => void): void {
+  const failure = collect(pod);
   const cgroup = readRecord(pod)?.settings.cgroup;
+  if (cgroup !== undefined && existsSync(cgroup)) {
+    const why =
+      failure?.message ?? `the stage1 of pod ${JSON.stringify(pod.uuid)} has not removed it`;
+    throw new GantryError('busy', `${why}; ${cgroup} is still there: try again`, {
+      cause: failure,
+    });
+  }
+  if (failure !== undefined) warn(failure.message);
+}
+
+function collect(pod: Pod): GantryError | undefined {
   try {
     collectGarbage({ uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd });
+    return undefined;
   } catch (error) {
-    if (!(error instanceof GantryError)) throw error;
-    if (cgroup !== undefined && existsSync(cgroup)) {
-      throw new GantryError('busy', `${error.message}; ${cgroup} is still there: try again`, {
-        cause: error,
-      });
-    }
-    warn(error.message);
+    if (error instanceof GantryError) return error;
+    throw error;
   }
 }
 

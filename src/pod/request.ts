@@ -1,5 +1,6 @@
 import type { InsecureOptions } from '../config/insecure.ts';
 import type { ImageRecord } from '../image/image-record.ts';
+import type { Mount, Volume } from '../image/pod-manifest.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import type { Store } from '../store/store.ts';
 import type { TrustDirectories } from '../trust/keystore.ts';
@@ -15,7 +16,9 @@ export interface PrepareContext {
   /** Trusted keys, asked again about every image. */
   readonly directories: TrustDirectories;
   /** The flavour's own directory, with its manifest.json: `dist/stage1/native`. */
-  readonly stage1Dir: string;
+  readonly stage1Dir?: string;
+  /** The stored image that is the stage1, where it is no directory. */
+  readonly stage1Image?: ImageRecord;
   /** `--dir`: `pods/` lies in it. */
   readonly dataDir: string;
   readonly report: Warnings;
@@ -24,10 +27,13 @@ export interface PrepareContext {
 /** A pod as the command line asks for it. */
 export interface PodRequest {
   readonly apps: readonly AppRequest[];
-  readonly network: NetworkMode;
+  /** Default: `none`, where the stage1 has networks of a pod's own. */
+  readonly network?: NetworkMode;
   /** Default: `gantry-UUID`. */
   readonly hostname?: string;
   readonly overlay: boolean;
+  /** A pod that apps are added to while it runs; it begins without any. */
+  readonly mutable?: boolean;
   /**
    * This very process starts the pod as soon as it is prepared (`run`). The pod then gets a control
    * group below the one this process is in, and need not outlive a crash of the machine.
@@ -45,6 +51,10 @@ export interface PodRequest {
   readonly annotations?: ReadonlyMap<string, string>;
   readonly userAnnotations?: Readonly<Record<string, string>>;
   readonly userLabels?: Readonly<Record<string, string>>;
+  /** `--volume`, each name once. */
+  readonly volumes?: readonly Volume[];
+  /** `--mount` before the first image: of every app, unless it has its own at that path. */
+  readonly mounts?: readonly Mount[];
 }
 
 /** One app: its image and what the command line says over the image's own app section. */
@@ -64,6 +74,8 @@ export interface AppRequest {
   readonly capsRetain?: readonly string[];
   readonly capsRemove?: readonly string[];
   readonly readOnlyRootfs?: boolean;
+  /** `--mount` after the image. */
+  readonly mounts?: readonly Mount[];
   readonly annotations?: ReadonlyMap<string, string>;
   readonly userAnnotations?: Readonly<Record<string, string>>;
   readonly userLabels?: Readonly<Record<string, string>>;

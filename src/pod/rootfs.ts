@@ -4,8 +4,8 @@ import { GantryError } from '../error.ts';
 import { fitsOneOption } from '../stage1/overlay.ts';
 import type { Rootfs } from '../stage1/settings.ts';
 
-/** Short names for layers: links in this directory of the pod. */
-const LINKS = 'l';
+/** Short names for layers: links in this directory of the pod, or of an app that came later. */
+export const LINKS = 'l';
 
 /** The root file systems of a pod's apps. */
 export interface PodRoots {
@@ -23,18 +23,20 @@ export interface PodRoots {
  * it; kernels before 6.5 have no other way. Several layers are therefore named by links, of which some 50
  * fit. Where there are more, each has an option of its own, and its own name.
  * @param apps the layers of each, absolute, top first
+ * @param linksAt where the links will be, relative to the pod directory
  */
 export function podRoots(
   podDir: string,
   apps: readonly (readonly string[])[],
   overlay: boolean,
+  linksAt = LINKS,
 ): PodRoots {
   if (!overlay) return { rootfs: apps.map(() => ({ kind: 'copy' })), links: [] };
   let links: readonly string[] = [];
   const rootfs = apps.map((layers): Rootfs => {
     const [only, ...others] = layers;
     const more = [...new Set([...links, ...layers])];
-    const short = layers.map((layer) => `${LINKS}/${more.indexOf(layer)}`);
+    const short = layers.map((layer) => `${linksAt}/${more.indexOf(layer)}`);
     if (only === undefined || others.length === 0 || !fitsOneOption(short)) {
       return { kind: 'overlay', lowers: layers.map((layer) => relative(podDir, layer)) };
     }
@@ -45,12 +47,11 @@ export function podRoots(
 }
 
 /**
- * Makes the links of `podRoots`. Root's own, in root's own directory, they are as much to be relied upon
+ * Makes the links of `podRoots` in `directory`, which is made. Root's own, in root's own directory, they are as much to be relied upon
  * as the plan beside them; relative, they lead to the same layers in every phase.
  */
-export function linkLayers(podDir: string, links: readonly string[]): void {
+export function linkLayers(directory: string, links: readonly string[]): void {
   if (links.length === 0) return;
-  const directory = join(podDir, LINKS);
   mkdirSync(directory);
   for (const [number, layer] of links.entries()) {
     symlinkSync(relative(directory, layer), join(directory, String(number)));

@@ -5,11 +5,14 @@ import { hasResolvConf } from '../network/name-files.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import { compilePlan } from '../stage1/compile.ts';
 import { withTerminal } from '../stage1/environment.ts';
+import { requireFeatures } from '../stage1/features.ts';
+import { type Flavour, openFlavour } from '../stage1/flavour.ts';
 import { becomeSupervisor } from '../stage1/launch.ts';
 import { encodePlan } from '../stage1/plan.ts';
 import type { PodSettings } from '../stage1/settings.ts';
 import type { Pod } from './pod.ts';
 import { readRecord } from './record.ts';
+import { startWishes } from './wishes.ts';
 
 /** What of a prepared pod can still be chosen when it is started. */
 export interface StartOptions {
@@ -25,14 +28,18 @@ export interface StartOptions {
  * Starts a prepared pod: it moves to phase `run`, and this process becomes its supervisor, with the
  * same process id and the pod's lock.
  * @throws GantryError `wrong-phase` for a pod that is not prepared, `launch` when its stage1 cannot
- *   be executed
+ *   be executed, `unsupported` for what it lacks
  */
 export function startPod(pod: Pod, options: StartOptions = {}): never {
   requirePrepared(pod);
-  if (changesPlan(options)) recompile(pod, options);
+  const flavour = openFlavour(pod.file('stage1'), `of pod ${JSON.stringify(pod.uuid)}`);
+  // What cannot be executed leaves the pod prepared.
+  flavour.entryPoint('run');
+  if (changesPlan(options)) recompile(pod, flavour, options);
   pod.enter('run');
   return becomeSupervisor(
     { uuid: pod.uuid, directory: pod.dir, lockFd: pod.fd },
+    flavour,
     options.environment ?? process.env,
   );
 }
@@ -56,7 +63,8 @@ function changesPlan({ interactive, network, hostname }: StartOptions): boolean 
 }
 
 /** Compiles the plan anew from what was decided when the pod was prepared, and what is now. */
-function recompile(pod: Pod, options: StartOptions): void {
+function recompile(pod: Pod, flavour: Flavour, options: StartOptions): void {
+  requireFeatures(flavour, startWishes(options), 'prepare a pod with another --stage1-name');
   const record = readRecord(pod);
   if (record === undefined) {
     throw new GantryError('launch', `pod "${pod.uuid}" has no readable record: prepare it anew`);

@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import type { ImageId } from '../image/digest.ts';
 import type { Provenance } from '../image/provenance.ts';
 import type { PodState } from './phase.ts';
 import type { Pod, Timestamp } from './pod.ts';
 import { type PodProcesses, runningProcesses } from './processes.ts';
-import { creationTime, type RecordedApp, readRecord } from './record.ts';
+import { creationTime, type RecordedApp, type RecordedStage1, readRecord } from './record.ts';
 
 /** An app of a pod. Times are nanoseconds since 1970. */
 export interface AppStatus {
@@ -38,6 +38,8 @@ export interface PodSummary {
   readonly state: PodState;
   readonly apps: readonly AppStatus[];
   readonly networks: readonly NetworkStatus[];
+  /** What isolates it. */
+  readonly stage1?: RecordedStage1;
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
 }
@@ -53,13 +55,18 @@ export interface PodStatus extends PodSummary, PodProcesses {
 /** What is known about a pod, in whatever phase; the rest is absent. */
 export function podSummary(pod: Pod): PodSummary {
   const state = pod.state();
+  const record = readRecord(pod);
+  const mutable = record?.settings.mutable !== undefined;
   const createdAt = creationTime(pod);
   const startedAt = parseTime(read(pod, 'started'));
   return {
     uuid: pod.uuid,
     state,
-    apps: (readRecord(pod)?.apps ?? []).map((app) => appStatus(pod, app, state, createdAt)),
+    apps: (record?.apps ?? []).map((app) =>
+      appStatus(pod, app, state, mutable ? addedAt(pod, app) : createdAt),
+    ),
     networks: [],
+    ...optional('stage1', record?.stage1),
     ...optional('createdAt', createdAt),
     ...optional('startedAt', startedAt),
   };
@@ -76,6 +83,12 @@ export function podStatus(pod: Pod): PodStatus {
     ready: read(pod, 'ready') !== undefined,
     ...optional('exitCode', parseCode(read(pod, 'exit'))),
   };
+}
+
+/** When an app came to a mutable pod: when its plan was written. */
+function addedAt(pod: Pod, { name }: RecordedApp): Timestamp | undefined {
+  const stats = statSync(pod.file(`apps/${name}/plan`), { bigint: true, throwIfNoEntry: false });
+  return stats?.mtimeNs;
 }
 
 function appStatus(
