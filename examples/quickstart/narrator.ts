@@ -12,8 +12,15 @@ export interface Command {
   readonly expected?: number;
 }
 
-/** A command ended otherwise than the story says. */
-export class Surprise extends Error {}
+/** A command ended otherwise than the story says; by a signal, where `bySignal`. */
+export class Surprise extends Error {
+  readonly bySignal: boolean;
+
+  constructor(message: string, bySignal = false) {
+    super(message);
+    this.bySignal = bySignal;
+  }
+}
 
 const terminal = process.stdout.isTTY === true;
 
@@ -28,7 +35,10 @@ export async function show(command: Command): Promise<void> {
   const code = await run(command);
   const expected = command.expected ?? 0;
   if (code !== expected) {
-    throw new Surprise(`"${command.shown}" ended with ${code}, not ${expected}`);
+    throw new Surprise(
+      `"${command.shown}" ended with ${code}, not ${expected}`,
+      typeof code === 'string',
+    );
   }
 }
 

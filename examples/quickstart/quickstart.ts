@@ -126,8 +126,10 @@ async function main(): Promise<number> {
     return 0;
   } catch (error) {
     if (!(error instanceof Surprise)) throw error;
-    console.error(`\nquickstart: ${interrupted ? 'interrupted' : error.message}`);
-    return interrupted ? 130 : 1;
+    // The command may be seen to end by the Ctrl-C before this process has taken it.
+    const stopped = interrupted || error.bySignal;
+    console.error(`\nquickstart: ${stopped ? 'interrupted' : error.message}`);
+    return stopped ? 130 : 1;
   } finally {
     process.chdir(checkout);
     await cleanUp();

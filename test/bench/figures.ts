@@ -8,6 +8,7 @@ import { makeOciLayout, packLayer } from './oci-layout.ts';
 import { createContainerd } from './peers/containerd.ts';
 import { createPodman } from './peers/podman.ts';
 import { containerdResident, gantryResident, podmanResident, type Resident } from './resident.ts';
+import { measureStage1 } from './stage1.ts';
 import * as starting from './starting.ts';
 import type { Stopwatch } from './stopwatch.ts';
 import { type Row, rowsOf } from './table.ts';
@@ -35,6 +36,7 @@ export interface Outcome {
 export const figures: Readonly<Record<string, (bench: Bench) => Promise<Outcome>>> = {
   version: measureVersion,
   start: measureStart,
+  stage1: measureStage1,
   transfer: measureTransfer,
   oci: measureOci,
   memory: measureMemory,

@@ -150,11 +150,11 @@ describe('the life of a pod', () => {
   it('is prepared, run, shown as exited with its code, and removed', async () => {
     const uuid = await gantry.call('prepare', reference, '--', '0');
     expect(await gantry.call('status', uuid)).toMatch(
-      /^state=prepared\ncreated=\S+ \S+ [+-]\d{4} \w+\nsigned-app=[0-9a-f]{40} Gantry test <.+>$/,
+      /^state=prepared\ncreated=\S+ \S+ [+-]\d{4} \w+\nsigned-app=[0-9a-f]{40} Gantry test <.+>\nstage1=gantry\/native$/,
     );
     expect((await gantry.run('run-prepared', uuid)).code).toBe(0);
     expect(await gantry.call('status', uuid)).toMatch(
-      /^state=exited\ncreated=.+\nstarted=.+\nnetworks=\n(pid=\d+\n)?exited=true\napp-app=0\nsigned-app=.+$/,
+      /^state=exited\ncreated=.+\nstarted=.+\nnetworks=\n(pid=\d+\n)?exited=true\napp-app=0\nsigned-app=.+\nstage1=gantry\/native$/,
     );
     const list = await gantry.call('list', '--no-legend', '--full');
     expect(list.split('\n').find((line) => line.startsWith(uuid))).toMatch(
@@ -310,6 +310,13 @@ describe('words that make no sense', () => {
 });
 
 describe('help, completions and man pages', () => {
+  it.each(['run', 'prepare', 'fetch', 'app add', 'list'])('%s explains itself', async (command) => {
+    const { code, stdout, stderr } = await gantry.run(command, '--help');
+    expect(stdout).toMatch(new RegExp(`^Usage: gantry ${command} `));
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
   it('come from the same definitions', async () => {
     const help = await gantry.call('help', 'run');
     const man = join(directory, 'man');

@@ -33,7 +33,7 @@ beforeEach((context) => {
   front = join(base, 'bin/gantry');
   mkdirSync(join(base, 'bin'));
   copyFileSync(built, front);
-  writeFileSync(join(base, 'bin/node'), '#!/bin/sh\nshift 3\necho "node $*"\n');
+  writeFileSync(join(base, 'bin/node'), '#!/bin/sh\nshift 4\necho "node $*"\n');
   chmodSync(join(base, 'bin/node'), 0o755);
   before = readHost(base);
 });

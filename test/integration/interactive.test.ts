@@ -54,7 +54,7 @@ async function onTerminal(words: readonly string[], typed: string) {
 describe('an interactive pod', () => {
   beforeEach((context) => needs(context, root, program('script'), program('stty')));
 
-  async function setUp() {
+  async function setUp(...flags: readonly string[]) {
     const directory = temporaryDirectory();
     const gantry = await createInstallation(directory);
     const rootfs = join(directory, 'rootfs');
@@ -64,7 +64,7 @@ describe('an interactive pod', () => {
     await gantry.call('fetch', image.path);
     const before = readHost(gantry.dataDirectory);
     return {
-      words: gantry.command('run', '--interactive', image.reference).words,
+      words: gantry.command('run', '--interactive', ...flags, image.reference).words,
       leaks: () => leaksSince(before, gantry.dataDirectory),
     };
   }
@@ -82,6 +82,15 @@ describe('an interactive pod', () => {
     const { words, leaks } = await setUp();
     const { code } = await onTerminal(words, '\u0003');
     expect(code).toBe(3);
+    expect(await leaks()).toEqual([]);
+  });
+
+  it('has a terminal of the host under the chroot flavour', async () => {
+    const { words, leaks } = await setUp('--stage1-name=chroot');
+    const { code, output } = await onTerminal(words, 'hello\r');
+    expect(output).toMatch(/^terminal 1, 132 by 43, leader 1, \/dev\/pts\/\d+\r$/m);
+    expect(output).toContain('got hello');
+    expect(code).toBe(0);
     expect(await leaks()).toEqual([]);
   });
 });

@@ -54,6 +54,16 @@ describe('enter', () => {
     await ending;
   });
 
+  it('has none of the groups of whoever enters', async () => {
+    const { pod, ending } = await startWaiting();
+    const program = join(pod.directory, 'stage1/enter');
+    const words = ['--groups=6,7', program, 'one', '/bin/probe', 'groups', ''];
+    const said = execFileSync('setpriv', words, { cwd: pod.directory, encoding: 'utf8' });
+    expect(said).toBe('groups 0\n');
+    await pod.call('stop');
+    await ending;
+  });
+
   // CVE-2017-5226: a program of the image must not type into the shell of whoever enters.
   it('lets the command type nothing into the terminal', async () => {
     const { pod, ending } = await startWaiting();

@@ -51,13 +51,15 @@ describe('a plan is refused before anything is done', () => {
       'argument 1 is wrong',
     ],
     ['a step of another section', replaced('loopback', ['umask', '0022']), 'misplaced step umask'],
+    ['a helper inside', replaced('loopback', ['spawn', '/x', 'x']), 'misplaced step spawn'],
+    [
+      'a section outside that nothing ends',
+      replaced('grace', ['section', 'outside']),
+      'misplaced step|section outside must begin with private-mounts and end in its one exec',
+    ],
     ['no private mounts', without('private-mounts'), 'section pod must begin with private-mounts'],
     ['an app without exec', without('exec'), 'exec must be the one last step of app web'],
-    [
-      'no mount namespace',
-      replaced('namespaces', ['namespaces', 'pid']),
-      'must include pid and mount',
-    ],
+    ['no mount namespace', replaced('namespaces', ['namespaces', 'pid']), 'must include mount'],
     [
       'a terminal without one',
       replaced('umask', ['terminal', '/dev/console']),

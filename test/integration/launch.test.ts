@@ -93,6 +93,11 @@ describe('an app', () => {
     expect(stdout).toContain('/dev/stdout: ok');
   });
 
+  it('finds nothing of the environment of whoever starts the pod in that of init', async () => {
+    const { stdout } = await app('cat', '/proc/1/environ', 'say', 'done').run();
+    expect(logged(stdout)).toEqual(['web[2]: done']);
+  });
+
   it('finds the environment it was given and not the one of a service manager', async () => {
     const { stdout } = await app('env', '').run({ environment: { NOTIFY_SOCKET: '/nowhere' } });
     expect(stdout).not.toContain('NOTIFY_SOCKET');

@@ -1,12 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { createInstallation, runCommand } from '../support/installation.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 
 const bundle = join(import.meta.dirname, '../../dist/gantry.js');
 
-it('preparing a stored image loads no cryptography, network or archive code', async () => {
+it('preparing a stored image loads no cryptography, network or archive code, and of Gantry what that takes', async () => {
   const directory = temporaryDirectory();
   const root = join(directory, 'root');
   mkdirSync(join(root, 'bin'), { recursive: true });
@@ -19,7 +19,13 @@ it('preparing a stored image loads no cryptography, network or archive code', as
   const hook = join(directory, 'hook.cjs');
   writeFileSync(
     hook,
-    `process.on('exit', () => require('fs').writeFileSync(${JSON.stringify(list)}, process.moduleLoadList.join('\\n')));`,
+    `const fs = require('fs');
+    const { readFileSync } = fs;
+    fs.readFileSync = (path, ...rest) => {
+      process.moduleLoadList.push(String(path));
+      return readFileSync(path, ...rest);
+    };
+    process.on('exit', () => fs.writeFileSync(${JSON.stringify(list)}, process.moduleLoadList.join('\\n')));`,
   );
   const [, ...words] = gantry.command('prepare', image.reference).words;
   await runCommand({ words: [process.execPath, '--require', hook, bundle, ...words] });
@@ -27,5 +33,7 @@ it('preparing a stored image loads no cryptography, network or archive code', as
   for (const name of ['crypto', 'net', 'tls', 'http', 'zlib', 'stream', 'worker_threads', 'tty']) {
     expect(loaded).not.toContain(`NativeModule ${name}`);
   }
+  const files = loaded.filter((path) => path.endsWith('.js')).map((path) => basename(path));
+  expect(files).toEqual(['gantry.js', 'start.js']);
   expect(readdirSync(join(gantry.dataDirectory, 'pods/prepared'))).toHaveLength(1);
 });

@@ -5,10 +5,13 @@
 import fs from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import { secure } from '../../src/config/insecure.ts';
+import { addApp } from '../../src/pod/app-add.ts';
+import { removeApp } from '../../src/pod/app-rm.ts';
 import { findPod } from '../../src/pod/find.ts';
 import { gcPods } from '../../src/pod/gc.ts';
 import { preparePod } from '../../src/pod/prepare.ts';
-import type { PodRequest, PrepareContext } from '../../src/pod/request.ts';
+import type { AppRequest, PodRequest, PrepareContext } from '../../src/pod/request.ts';
 import { type StartOptions, startPod } from '../../src/pod/run.ts';
 import { Store } from '../../src/store/store.ts';
 import { system } from '../../src/system/binding.ts';
@@ -17,16 +20,29 @@ const [, , dataDir = '', verb = '', json = 'null'] = process.argv;
 const context: PrepareContext = {
   store: Store.open(dataDir),
   directories: { system: join(dataDir, 'none'), local: join(dataDir, 'none') },
-  stage1Dir: join(import.meta.dirname, '../../dist/stage1/native'),
+  stage1Dir:
+    process.env['TEST_STAGE1_DIR'] ?? join(import.meta.dirname, '../../dist/stage1/native'),
   dataDir,
   report: { warn: (line) => console.error(line) },
 };
 
 const verbs: Readonly<Record<string, (argument: never) => unknown>> = {
   run: async (request: PodRequest) => startPod(await preparePod(context, request)),
+  prepare: async (request: PodRequest) => {
+    using pod = await preparePod(context, request);
+    console.log(pod.uuid);
+  },
   start: ({ uuid, ...options }: { uuid: string } & StartOptions) =>
     startPod(findPod(dataDir, uuid), options),
   gc: () => gcPods(dataDir, { graceSeconds: 0, expirePreparedSeconds: 0, markOnly: false }),
+  'crash-add': async ({ after, uuid, app }: { after: number; uuid: string; app: AppRequest }) => {
+    dieAfter(after);
+    await addApp(context, findPod(dataDir, uuid), { app, insecure: { ...secure, image: true } });
+  },
+  'crash-rm': async ({ after, uuid, name }: { after: number; uuid: string; name: string }) => {
+    dieAfter(after);
+    await removeApp(findPod(dataDir, uuid), name);
+  },
   crash: async ({ after, request }: { after: number; request: PodRequest }) => {
     dieAfter(after);
     await preparePod(context, request);
@@ -57,11 +73,12 @@ function dieAfter(count: number): void {
     'symlinkSync',
     'chownSync',
     'chmodSync',
+    'renameSync',
+    'rmdirSync',
   ] as const;
   for (const name of [...fsChanges, 'copyFileSync', 'fsyncSync'] as const) guard(fs, name);
-  for (const name of ['flock', 'renameAt', 'syncFilesystem', 'settle', 'setXattr'] as const) {
-    guard(system, name);
-  }
+  const systemChanges = ['flock', 'renameAt', 'syncFilesystem', 'settle', 'setXattr'] as const;
+  for (const name of [...systemChanges, 'setTimesAt', 'unlinkAt'] as const) guard(system, name);
   syncBuiltinESMExports();
 }
 

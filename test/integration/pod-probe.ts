@@ -15,6 +15,7 @@ const SOURCE = String.raw`
 #include <stdlib.h>
 #include <string.h>
 #include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
@@ -113,6 +114,16 @@ static void user_namespaces(void)
 	printf("clone3: %s\n", syscall(SYS_clone3, NULL, 0) < 0 ? strerror(errno) : "ok");
 }
 
+/* Waits for a file, half a second at most. */
+static void await_file(const char *path)
+{
+	struct stat s;
+	int tries = 50;
+	while (stat(path, &s) < 0 && --tries > 0)
+		usleep(10000);
+	printf("await %s: %s\n", path, tries > 0 ? "ok" : "no");
+}
+
 static void end(int number)
 {
 	(void)number;
@@ -173,6 +184,10 @@ int main(int argc, char **argv)
 			printf("unlink %s: %s\n", argument, unlink(argument) < 0 ? strerror(errno) : "ok");
 		else if (strcmp(command, "echo") == 0)
 			printf("%s\n", argument);
+		else if (strcmp(command, "await") == 0)
+			await_file(argument);
+		else if (strcmp(command, "mount") == 0)
+			printf("mount %s: %s\n", argument, mount("probe", argument, "tmpfs", 0, NULL) < 0 ? strerror(errno) : "ok");
 		else if (strcmp(command, "sleep") == 0)
 			sleep((unsigned)atoi(argument));
 		else if (strcmp(command, "kill") == 0)

@@ -53,21 +53,26 @@ export interface PodEnding {
   readonly stderr: string;
 }
 
-export const STAGE1 = join(import.meta.dirname, '../../dist/stage1/native');
+/** The directory of a shipped flavour. */
+export function stage1Of(flavour: string): string {
+  return join(import.meta.dirname, '../../dist/stage1', flavour);
+}
+
+export const STAGE1 = stage1Of('native');
 const child = join(import.meta.dirname, 'pod-child.ts');
 
 /** Images of these tests are not signed. */
 export const UNSIGNED: InsecureOptions = { ...secure, image: true };
 
-/** A new world, gone with the test. */
-export function createWorld(): World {
+/** A new world, gone with the test, whose pods are isolated by `flavour`. */
+export function createWorld(flavour = 'native'): World {
   const dataDir = temporaryDirectory();
   const store = Store.open(dataDir);
   const warnings: string[] = [];
   const context: PrepareContext = {
     store,
     directories: { system: join(dataDir, 'none'), local: join(dataDir, 'none') },
-    stage1Dir: STAGE1,
+    stage1Dir: stage1Of(flavour),
     dataDir,
     report: { warn: (line) => warnings.push(line) },
   };
@@ -116,7 +121,10 @@ export function requestOf(
 /** Starts a process that prepares and runs a pod, or what `verb` says (pod-child.ts). */
 export function startChild(world: World, verb: string, argument: unknown) {
   const words = [child, world.dataDir, verb, JSON.stringify(argument)];
-  const started = spawn(process.execPath, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const started = spawn(process.execPath, words, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TEST_STAGE1_DIR: world.context.stage1Dir },
+  });
   // A test that failed must not leave its pod running; one that has ended is not there to be killed.
   onTestFinished(() => void started.kill('SIGKILL'));
   return started;

@@ -13,6 +13,27 @@ function residentSize(pid: string): number {
 
 // Not with the launchers' other tests: under the sanitizers memory is another.
 describe('what stays resident of a running pod', () => {
+  it('is as little of one that apps come to and go from', async (context) => {
+    needs(context, root);
+    const base = temporaryDirectory();
+    const before = readHost(base);
+    const pod = new LaunchPod({ grace: 1, apps: {}, supervisor: [['mutable']] }, 'pod', base);
+    const ending = endingOf(pod.start());
+    await pod.ready();
+    for (const name of ['one', 'two', 'three']) {
+      pod.addApp(name, { do: ['wait', ''] });
+      for (const entry of ['app-add', 'app-start', 'app-stop', 'app-start'] as const) {
+        expect(await pod.call(entry, 'test', name)).toMatchObject({ code: 0, stderr: '' });
+      }
+    }
+    await sleep(50);
+    const pids = (pod.status('pid') ?? '').trim().split(' ');
+    expect(pids.reduce((sum, pid) => sum + residentSize(pid), 0)).toBeLessThan(1700);
+    await pod.call('stop');
+    await ending;
+    expect(await leaksSince(before, base)).toEqual([]);
+  });
+
   it('is less than 1.5 MB, supervisor and init together', async (context) => {
     needs(context, root);
     const base = temporaryDirectory();

@@ -4,7 +4,8 @@ import { constants, machine } from 'node:os';
 import { join } from 'node:path';
 import type { PrivateKey } from 'openpgp';
 
-const program = join(import.meta.dirname, '../../bin/gantry');
+/** The Gantry of this checkout. */
+export const ownProgram = join(import.meta.dirname, '../../bin/gantry');
 
 /** A program and its arguments, with what its environment has beside this process's. */
 export interface Command {
@@ -33,6 +34,8 @@ export interface AppWishes {
   readonly exec: readonly string[];
   readonly user?: string;
   readonly group?: string;
+  readonly mountPoints?: readonly Readonly<Record<string, unknown>>[];
+  readonly isolators?: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** Gantry with a data directory, configuration and signing key of its own. */
@@ -46,12 +49,24 @@ export interface Installation {
   call(verb: string, ...words: readonly string[]): Promise<string>;
   /** Starts a command and leaves it running, in a process group of its own. */
   start(verb: string, ...words: readonly string[]): ChildProcess;
+  /** The same, with more in its environment. */
+  startIn(
+    environment: Readonly<Record<string, string>>,
+    verb: string,
+    ...words: readonly string[]
+  ): ChildProcess;
   /** Packs and signs `root` as the image `example.com/<name>:1.0.0`. */
   makeImage(name: string, root: string, app: AppWishes): Promise<SignedImage>;
 }
 
-/** Makes one below `directory` that trusts its own key for everything below example.com. */
-export async function createInstallation(directory: string): Promise<Installation> {
+/**
+ * Makes one below `directory` that trusts its own key for everything below example.com.
+ * @param program the Gantry to use, where it is not this checkout's
+ */
+export async function createInstallation(
+  directory: string,
+  program = ownProgram,
+): Promise<Installation> {
   const dataDirectory = join(directory, 'data');
   const configuration = join(directory, 'configuration');
   const keyFile = join(directory, 'key.asc');
@@ -73,16 +88,22 @@ export async function createInstallation(directory: string): Promise<Installatio
     if (code !== 0) throw new Error(`gantry ${verb} ${words.join(' ')}: exit ${code}: ${stderr}`);
     return stdout.trim();
   };
+  const startIn: Installation['startIn'] = (environment, verb, ...words) => {
+    const [file, ...args] = command(verb, ...words).words;
+    return spawn(file, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+      env: { ...process.env, ...environment },
+    });
+  };
   await call('trust', '--prefix=example.com', '--skip-fingerprint-review', keyFile);
   return {
     dataDirectory,
     command,
     call,
     run: (verb, ...words) => runCommand(command(verb, ...words)),
-    start: (verb, ...words) => {
-      const [file, ...args] = command(verb, ...words).words;
-      return spawn(file, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-    },
+    start: (verb, ...words) => startIn({}, verb, ...words),
+    startIn,
     makeImage: async (name, root, app) => {
       const manifest = join(directory, `${name}.json`);
       const path = join(directory, `${name}.aci`);
@@ -120,7 +141,7 @@ export async function exitCodeOf(child: ChildProcess): Promise<number> {
   );
 }
 
-function manifestOf(name: string, { exec, user = '0', group = '0' }: AppWishes): object {
+function manifestOf(name: string, { user = '0', group = '0', ...app }: AppWishes): object {
   return {
     acKind: 'ImageManifest',
     acVersion: '0.8.11',
@@ -130,7 +151,7 @@ function manifestOf(name: string, { exec, user = '0', group = '0' }: AppWishes):
       { name: 'os', value: 'linux' },
       { name: 'arch', value: machine() === 'x86_64' ? 'amd64' : machine() },
     ],
-    app: { exec, user, group },
+    app: { user, group, ...app },
   };
 }
 

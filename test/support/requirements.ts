@@ -1,4 +1,4 @@
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import type { TestContext } from 'vitest';
 
@@ -18,6 +18,26 @@ const tools = join(import.meta.dirname, '../../dist/tools');
 export function program(name: string): Requirement {
   return { what: `the program ${name}`, met: findProgram(name) !== undefined };
 }
+
+/** The kernel that `.ci/tools` unpacked for pods in a machine, and its modules. */
+export const machineKernel = {
+  kernel: join(tools, 'kernel/vmlinux'),
+  modules: join(tools, 'kernel/modules'),
+};
+
+/** QEMU, and a kernel to start. */
+export const machines: Requirement = {
+  what: 'qemu-system-x86_64 and the kernel of .ci/tools',
+  met: findProgram('qemu-system-x86_64') !== undefined && existsSync(machineKernel.kernel),
+};
+
+/** What serves machines their files by virtio-fs, on the host and in that kernel. */
+export const virtiofs: Requirement = {
+  what: 'virtiofsd of Debian and a kernel with virtiofs',
+  met:
+    ['/usr/lib/qemu/virtiofsd', '/usr/libexec/virtiofsd'].some(isExecutable) &&
+    existsSync(join(machineKernel.modules, 'kernel/fs/fuse/virtiofs.ko')),
+};
 
 /** Skips the test, saying why, unless everything named is there. For use in a test or in `beforeEach`. */
 export function needs(context: TestContext, ...requirements: readonly Requirement[]): void {

@@ -121,6 +121,24 @@ function appSteps(name: string, plan: PodPlan): Step[] {
   ];
 }
 
+/** The plan of an app that comes to a running pod. */
+export function laterAppSteps(image: string, name: string, app: AppPlan): Step[] {
+  const own = `apps/${name}`;
+  const options = [`lowerdir=${image}`, `upperdir=${own}/upper`, `workdir=${own}/work`];
+  const [section = [], unshare = [], ...steps] = appSteps(name, { apps: { [name]: app } });
+  return [
+    ['section', 'outside'],
+    ['private-mounts'],
+    ['mount', 'overlay', 'root', 'overlay', 'nodev', ...options],
+    ['open-tree', '9', 'root'],
+    section,
+    unshare,
+    ['make-directory', `/apps/${name}`, '0755'],
+    ['move-tree', '9', `/apps/${name}`],
+    ...steps,
+  ];
+}
+
 /** A pod directory with a hand-made plan, ready to be started. */
 export class LaunchPod {
   readonly directory: string;
@@ -135,6 +153,7 @@ export class LaunchPod {
       copyFileSync(probe, join(this.image, 'bin/probe'));
     }
     mkdirSync(join(this.directory, 'root'), { recursive: true });
+    mkdirSync(join(this.directory, 'apps'), { recursive: true });
     for (const name of Object.keys(plan.apps)) {
       mkdirSync(join(this.directory, 'apps', name, 'upper'), { recursive: true });
       mkdirSync(join(this.directory, 'apps', name, 'work'));
@@ -145,6 +164,18 @@ export class LaunchPod {
 
   writePlan(bytes: Uint8Array): void {
     writeFileSync(join(this.directory, 'plan'), bytes, { mode: 0o600 });
+  }
+
+  /** Lays down an app for a pod that runs with `mutable`, as `gantry app add` does. */
+  addApp(name: string, app: AppPlan): void {
+    for (const directory of ['upper', 'work']) {
+      mkdirSync(join(this.directory, 'apps', name, directory), { recursive: true });
+    }
+    this.writeAppPlan(name, encodeSteps(laterAppSteps(this.image, name, app)));
+  }
+
+  writeAppPlan(name: string, bytes: Uint8Array): void {
+    writeFileSync(join(this.directory, 'apps', name, 'plan'), bytes, { mode: 0o600 });
   }
 
   /** Starts an entry point with the pod's lock, as `gantry run` does. */
@@ -170,7 +201,7 @@ export class LaunchPod {
   }
 
   /** Calls another entry point beside the running pod. */
-  async call(entry: 'enter' | 'stop' | 'gc', ...words: string[]): Promise<Ending> {
+  async call(entry: Entry, ...words: string[]): Promise<Ending> {
     const child = spawn(join(stage1, entry), words, {
       cwd: this.directory,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -198,6 +229,9 @@ export class LaunchPod {
     }
   }
 }
+
+/** What a pod can be asked while it runs, and after. */
+type Entry = 'enter' | 'stop' | 'gc' | 'app-add' | 'app-start' | 'app-stop' | 'app-rm';
 
 export interface Ending {
   readonly code: number;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -79,6 +80,20 @@ static void make_orphans(long count)
 	}
 }
 
+/* Orphans that do not end by themselves. */
+static void make_litter(long count)
+{
+	for (long i = 0; i < count; i++) {
+		pid_t child = fork();
+		if (child == 0) {
+			if (fork() == 0)
+				pause();
+			_exit(0);
+		}
+		waitpid(child, NULL, 0);
+	}
+}
+
 static void orphan_that_stays(void)
 {
 	if (fork() == 0) {
@@ -86,6 +101,30 @@ static void orphan_that_stays(void)
 		setsid();
 		for (;;)
 			pause();
+	}
+}
+
+/* `count` processes below each other, each a session of its own, that do not want to end. */
+static void make_brood(long count)
+{
+	for (; count > 0 && fork() == 0; count--) {
+		setsid();
+		signal(SIGTERM, SIG_IGN);
+		signal(SIGHUP, SIG_IGN);
+		if (count == 1)
+			pause();
+	}
+}
+
+/* A process that is another one each time somebody looks. */
+static void flee(void)
+{
+	if (fork() != 0)
+		return;
+	for (;;) {
+		setsid();
+		if (fork() > 0)
+			_exit(0);
 	}
 }
 
@@ -99,6 +138,16 @@ static void print_directory_entries(const char *path)
 	else
 		printf("%s: mode=%o uid=%d gid=%d rdev=%lx size=%ld\n", path, st.st_mode, st.st_uid, st.st_gid,
 		       (unsigned long)st.st_rdev, (long)st.st_size);
+}
+
+/* Which of its turns this is, as the file tells, from 0. */
+static void count_turn(const char *path)
+{
+	FILE *file = fopen(path, "a");
+	fseek(file, 0, SEEK_END);
+	printf("turn %ld\n", ftell(file));
+	fputc('x', file);
+	fclose(file);
 }
 
 static void print_descriptors(void)
@@ -134,6 +183,31 @@ static void try(const char *what, int failed)
 	printf("%s: %s\n", what, failed ? strerror(errno) : "ok");
 }
 
+static int put(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY);
+	ssize_t n = write(file, text, strlen(text));
+	close(file);
+	return n < 0;
+}
+
+/* As any user may where nothing forbids it: mounts of its own, in which /bin has what it likes. */
+static void usurp(void)
+{
+	char users[64], groups[64], copy[65536];
+	int self = open("/proc/self/exe", O_RDONLY);
+	snprintf(users, sizeof users, "0 %d 1", getuid());
+	snprintf(groups, sizeof groups, "0 %d 1", getgid());
+	int failed = unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0 || put("/proc/self/setgroups", "deny") ||
+		     put("/proc/self/uid_map", users) || put("/proc/self/gid_map", groups) ||
+		     mount("none", "/bin", "tmpfs", 0, NULL) < 0;
+	int evil = open("/bin/probe", O_WRONLY | O_CREAT, 0755);
+	for (ssize_t n; !failed && (n = read(self, copy, sizeof copy)) > 0;)
+		failed = write(evil, copy, (size_t)n) != n;
+	close(evil);
+	try("usurp", failed);
+}
+
 static void act(const char *word, const char *value)
 {
 	long number = atol(value);
@@ -147,6 +221,8 @@ static void act(const char *word, const char *value)
 		print_file(value);
 	else if (strcmp(word, "stat") == 0)
 		print_directory_entries(value);
+	else if (strcmp(word, "count") == 0)
+		count_turn(value);
 	else if (strcmp(word, "exit") == 0)
 		exit((int)number);
 	else if (strcmp(word, "raise") == 0)
@@ -170,8 +246,18 @@ static void act(const char *word, const char *value)
 		write_long(number);
 	else if (strcmp(word, "orphans") == 0)
 		make_orphans(number);
+	else if (strcmp(word, "usurp") == 0)
+		usurp();
+	else if (strcmp(word, "litter") == 0)
+		make_litter(number);
+	else if (strcmp(word, "groups") == 0)
+		printf("groups %d\n", getgroups(0, NULL));
 	else if (strcmp(word, "stay") == 0)
 		orphan_that_stays();
+	else if (strcmp(word, "brood") == 0)
+		make_brood(number);
+	else if (strcmp(word, "flee") == 0)
+		flee();
 	else if (strcmp(word, "descriptors") == 0)
 		print_descriptors();
 	else if (strcmp(word, "input-device") == 0)

@@ -63,3 +63,19 @@ describe('words that make no sense', () => {
     refused(/only one set of app arguments/, 'a', '--', 'x', '---', '--', 'y'));
   it('refuses an option nobody knows', () => refused(/unknown option/, 'a', '--nonsense'));
 });
+
+describe('--mount', () => {
+  it('is of the image before it, or of the pod before the first', () => {
+    const { apps, options } = parse(
+      '--mount=p',
+      'a',
+      '--mount',
+      'q',
+      '--mount=r',
+      'b',
+      '--mount=s',
+    );
+    expect(apps.map((app) => app.options['mount'])).toEqual([['q', 'r'], ['s']]);
+    expect(options['mount']).toEqual(['p', 'q', 'r', 's']);
+  });
+});

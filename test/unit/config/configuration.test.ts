@@ -290,15 +290,25 @@ describe('the description of the configuration', () => {
     const registry = entry('registries', { prefix: 'r.example/team', mirrors });
     write('local/registries.d/a.json', registry);
     const user = { user: 'ann', password: 's3cret' };
-    expect(describeConfig(directories)).toEqual({
+    const stage1 = { name: 'gantry/native', version: '1.0.0' };
+    expect(describeConfig(directories, stage1)).toEqual({
       stage0: [
         entry('auth', { domains: ['a.example'], type: 'basic', credentials: user }),
         entry('auth', { domains: ['z.example'], type: 'basic', credentials: user }),
         entry('paths', { data: '/d', 'stage1-images': '' }),
-        entry('stage1', { name: '', version: '', location: '' }),
+        entry('stage1', { ...stage1, location: '' }),
         entry('limits', { ...defaultUnpackLimits }),
+        entry('kvm', { memoryMiB: 256, cpus: 1, acceleration: 'auto', share: 'auto' }),
         registry,
       ],
     });
+  });
+
+  it('has the stage1 that is configured in place of the default', () => {
+    write('local/stage1.d/a.json', entry('stage1', { location: '/usr/lib/stage1' }));
+    const stage1 = { name: 'gantry/native', version: '1.0.0' };
+    expect(describeConfig(directories, stage1).stage0).toContainEqual(
+      entry('stage1', { name: '', version: '', location: '/usr/lib/stage1' }),
+    );
   });
 });

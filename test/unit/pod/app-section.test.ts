@@ -167,6 +167,15 @@ describe('the names of apps', () => {
   it('are refused when they are no AC Names', () => {
     expect(() => appNames([{ record: record(), name: 'a/b', args: [] }])).toThrow(/--name "a\/b"/);
   });
+
+  it('are refused when the launcher would refuse them, whether asked for or made', () => {
+    const named = (length: number) => [{ record: record(), name: 'n'.repeat(length), args: [] }];
+    expect(appNames(named(128))).toEqual(['n'.repeat(128)]);
+    const why = /has 129 characters, and an app of a pod at most 128: give it a shorter one/;
+    expect(() => appNames(named(129))).toThrow(why);
+    const image = record(undefined, `example.com/${'i'.repeat(129)}`);
+    expect(() => appNames([{ record: image, args: [] }])).toThrow(why);
+  });
 });
 
 describe('the platform of an image', () => {

@@ -42,6 +42,12 @@ describe('the roots of a pod', () => {
     expect(lowers[1]).toEqual(['l/0', 'l/1']);
   });
 
+  it('of an app that comes later are in its own directory', () => {
+    const { rootfs, links } = podRoots(POD, [layers(2)], true, 'apps/late/l');
+    expect(rootfs).toEqual([{ kind: 'overlay', lowers: ['apps/late/l/0', 'apps/late/l/1'] }]);
+    expect(links).toHaveLength(2);
+  });
+
   it('name nothing that is copied', () => {
     expect(podRoots(POD, [layers(2)], false)).toEqual({ rootfs: [{ kind: 'copy' }], links: [] });
   });
@@ -50,7 +56,7 @@ describe('the roots of a pod', () => {
     const base = temporaryDirectory();
     const [layer, pod] = [join(base, 'layers/a'), join(base, 'pods/prepare/UUID')];
     for (const path of [layer, pod, join(base, 'pods/run')]) mkdirSync(path, { recursive: true });
-    linkLayers(pod, [layer]);
+    linkLayers(join(pod, 'l'), [layer]);
     expect(readlinkSync(join(pod, 'l/0'))).toBe('../../../../layers/a');
     renameSync(pod, join(base, 'pods/run/UUID'));
     expect(statSync(join(base, 'pods/run/UUID/l/0')).ino).toBe(statSync(layer).ino);

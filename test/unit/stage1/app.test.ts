@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { AppSpec } from '../../../src/image/app-spec.ts';
 import { LayerTree } from '../../../src/isolation/layer-tree.ts';
-import { settleApp } from '../../../src/stage1/app.ts';
+import { type AppChoices, settleApp } from '../../../src/stage1/app.ts';
 import { writeTree } from '../../support/file-tree.ts';
 import { temporaryDirectory } from '../../support/temporary.ts';
 
@@ -25,11 +25,15 @@ const spec: AppSpec = {
   readOnlyRootfs: false,
 };
 
-function settle(changes: Partial<AppSpec> = {}, files: Record<string, string> = {}) {
+function settle(
+  changes: Partial<AppSpec> = {},
+  files: Record<string, string> = {},
+  more: Partial<AppChoices> = {},
+) {
   const directory = temporaryDirectory();
   writeTree(directory, { 'bin/web': '', 'etc/hosts': '', ...files });
   chmodSync(join(directory, 'bin/web'), 0o755);
-  const choices = { allCapabilities: false, allSystemCalls: false };
+  const choices = { allCapabilities: false, allSystemCalls: false, ...more };
   const tree = new LayerTree([directory]);
   return settleApp({ ...spec, ...changes }, tree, { kind: 'copy' }, choices);
 }
@@ -117,13 +121,30 @@ describe('what an app asks of its image', () => {
   it('is refused when a mount point is the root, or there are more than an app has room for', () => {
     const root = [{ name: 'a', path: '//', readOnly: false }];
     expect(() => settle({ mountPoints: root })).toThrow('mount point a: / is the root');
-    const many = Array.from({ length: 63 }, (_, i) => ({
+    const many = Array.from({ length: 61 }, (_, i) => ({
       name: `v${i}`,
       path: `/v${i}`,
       readOnly: false,
     }));
-    expect(() => settle({ mountPoints: many })).toThrow('the image has 63 mount points');
-    expect(settle({ mountPoints: many.slice(1) }).settings.mounts).toHaveLength(62);
+    expect(() => settle({ mountPoints: many })).toThrow('it has 61 mount points and mounts');
+    expect(settle({ mountPoints: many.slice(1) }).settings.mounts).toHaveLength(60);
+  });
+
+  it('is mounted where the operator gave it, one within another and over what is there', () => {
+    const volumes = new Map([
+      ['a', { directory: true }],
+      ['f', { directory: false }],
+    ]);
+    const mountPoints = [
+      { name: 'f', path: '/etc/hosts', readOnly: false },
+      { name: 'a', path: '/etc', readOnly: false },
+    ];
+    const settled = settle({ mountPoints }, {}, { volumes });
+    expect(settled.settings.mounts).toEqual([
+      { volume: 'a', path: '/etc', readOnly: false },
+      { volume: 'f', path: '/etc/hosts', readOnly: false, file: true },
+    ]);
+    expect(settled.warnings).toEqual([]);
   });
 
   it('is refused when it has event handlers', () => {
@@ -202,5 +223,23 @@ describe('an app of an OCI image', () => {
     expect(() => settle({ ...oci, stopSignal: 'SIGNOPE' })).toThrow(
       'app "web": the image\'s stop signal "SIGNOPE" is no signal of Linux',
     );
+  });
+});
+
+describe('an agent of the host', () => {
+  it('keeps every capability that nobody takes away, and may make user namespaces', () => {
+    const all = settle({}, {}, { privileged: true }).settings;
+    expect(all.capabilities).toContain('CAP_SYS_ADMIN');
+    const remove = {
+      name: 'os/linux/capabilities-remove-set',
+      value: { set: ['CAP_SYS_ADMIN'] },
+    };
+    const { capabilities, userNamespaces } = settle(
+      { isolators: [remove] },
+      {},
+      { privileged: true },
+    ).settings;
+    expect(capabilities).toEqual(all.capabilities.filter((name) => name !== 'CAP_SYS_ADMIN'));
+    expect(userNamespaces).toBe(true);
   });
 });

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { compilePlan } from '../../../src/stage1/compile.ts';
+import { compileAppPlan } from '../../../src/stage1/compile-app.ts';
 import type { AppSettings, PodSettings } from '../../../src/stage1/settings.ts';
 
 const web: AppSettings = {
@@ -228,5 +229,56 @@ describe('an app section', () => {
       'no-new-privileges',
       'exec /bin/web web --port 80',
     ]);
+  });
+});
+
+describe('a mutable pod', () => {
+  const mutable = { mutable: { overlay: true }, volumes: ['data'] };
+
+  it('has no app and no volume in its plan, but a place for roots', () => {
+    const plan = compilePlan(settings(mutable));
+    expect(plan.apps).toEqual([]);
+    expect(supervisorLines(mutable)).toContain('mutable');
+    expect(supervisorLines()).not.toContain('mutable');
+    expect(podLines(mutable)).toContain('make-directory root/app 0755');
+    expect(podLines(mutable).join('\n')).not.toMatch(/overlay|volumes/);
+  });
+
+  const late: AppSettings = {
+    ...web,
+    mounts: [
+      { volume: 'data', path: '/data', readOnly: false },
+      { volume: 'other', path: '/other', readOnly: true },
+    ],
+  };
+
+  it('has the mounts of an app made outside, and nothing else', () => {
+    const { outside } = compileAppPlan(settings(mutable), late);
+    expect(outside[0]).toEqual(['private-mounts']);
+    expect(outside[1]?.slice(0, 5)).toEqual(['mount', 'overlay', 'root', 'overlay', 'nodev']);
+    expect(outside.slice(2).map((step) => step.join(' '))).toEqual([
+      'open-tree 0 root',
+      'open-tree 2 volumes/data',
+      'tree-attributes 2 nodev',
+      'open-tree 3 volumes/other',
+      'tree-attributes 3 nodev,ro',
+    ]);
+  });
+
+  it('has an app become what it would be in any pod', () => {
+    const { app } = compileAppPlan(settings(mutable), late);
+    const lines = app.steps.map((step) => step.join(' '));
+    const order = ['unshare mount', 'move-tree 0 /app', 'open-tree 0 /own-dev recursive'];
+    const at = positions(
+      lines,
+      ...order,
+      'pivot-root /app',
+      'move-tree 0 /dev',
+      'move-tree 3 /other',
+    );
+    expect(at).toEqual([...at].sort((a, b) => a - b));
+    const usual = appLines();
+    const from = (all: string[]) => all.slice(all.indexOf('umask 0022'));
+    expect(from(lines)).toEqual(from(usual));
   });
 });

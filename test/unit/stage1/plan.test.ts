@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { encodePlan, formatPlan, type Plan } from '../../../src/stage1/plan.ts';
+import { encodeAppPlan, encodePlan, formatPlan, type Plan } from '../../../src/stage1/plan.ts';
 
 const plan: Plan = {
   supervisor: [['namespaces', 'pid', 'mount']],
@@ -41,6 +41,14 @@ describe('a launch plan', () => {
         '  remove-cgroup /sys/fs/cgroup/gantry-1',
         '',
       ].join('\n'),
+    );
+  });
+
+  it('of an app that comes later is what is done outside, then its section', () => {
+    const [app] = plan.apps;
+    if (app === undefined) throw new Error('no app');
+    expect(formatPlan(encodeAppPlan({ outside: [['private-mounts']], app }))).toMatch(
+      /^section outside\n {2}private-mounts\nsection app web\n {2}env GREETING /,
     );
   });
 
