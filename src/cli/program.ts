@@ -19,7 +19,7 @@ export const FAILURE = 254;
 export async function main(words: readonly string[]): Promise<number> {
   const debug = words.some((word) => word === '--debug' || word === '--debug=true');
   let name = '';
-  // What a stream or a timer throws with nobody to catch it is a failure as any other.
+  // What a stream or a timer throws with nobody to catch it is a failure like every other.
   process.on('uncaughtException', (error) => {
     printError(name, error, debug);
     process.exit(FAILURE);

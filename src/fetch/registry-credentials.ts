@@ -13,7 +13,7 @@ export type RegistryCredentials =
 
 /**
  * The credentials for a repository (`host/path`): those of `auth.d` (`dockerAuth`, then `auth`), else
- * what docker or podman keep. Undefined where nobody has any.
+ * what docker or podman keep. Undefined where there are none.
  *
  * @throws GantryError `config`, `unsupported`
  */

@@ -98,7 +98,7 @@ export class TreeWriter {
 
   /**
    * Hides what lower layers have at `path`. Where this tree has a directory there, only what is in it
-   * shows, and the answer is true; where it has anything else, that shows anyway.
+   * shows, and the answer is true; where something else is there, that shows anyway.
    */
   hide(path: string, entryName: string): boolean {
     return this.#guardedName(entryName, () => {

@@ -201,8 +201,8 @@ int main(int argc, char **argv)
 		return 254;
 	if (plan_app(&plan, argv[1]) == NULL)
 		return fail(argv[1], "no such app in this pod");
-	if (find_pod(&pod) < 0)
-		return fail("the pod", "is not running");
+	if (require_pod(&pod) < 0)
+		return 254;
 	if (running_app(argv[1]) < 0)
 		return fail(argv[1], "the app is not running");
 	int fd = call(&pod);

@@ -20,6 +20,7 @@
 #include "../launch/channel.h"
 #include "../launch/clock.h"
 #include "../launch/step.h"
+#include "account.h"
 #include "initrd.h"
 #include "outlet.h"
 #include "qemu.h"
@@ -28,44 +29,21 @@
 
 /* How long a machine may take before it says anything; without hardware acceleration a slow host needs some. */
 #define BOOT_PATIENCE_MS 120000
-#define BREACH "the machine does not keep to the protocol, and was ended"
 
 static struct {
-	const struct plan *plan;
 	struct launch launch;
 	struct qemu qemu;
-	int channel, signals;
-	_Bool up, set_up, ready, ended;
+	int signals;
+	_Bool up; /* something was heard of the machine */
 	_Bool lost, unserved; /* QEMU has closed the port; virtiofsd has ended, which is lost too */
-	int code, server_status;
+	int server_status;
 	long long deadline; /* for the first word of the machine; once the pod is being stopped, for its output */
 	_Bool stopping;
-	_Bool started[MAX_APPS], exited[MAX_APPS];
 } host;
 
 static struct wire wire;
 
 /* --- failing ----------------------------------------------------------------------------------- */
-
-/* The pod has failed: with it goes whatever still ran. */
-_Noreturn static void fail(const char *message)
-{
-	for (size_t i = 0; i < host.plan->app_count; i++)
-		if (host.started[i] && !host.exited[i])
-			send_event(host.channel, EVENT_EXITED, (uint32_t)i, 128 + SIGKILL, NULL, -1);
-	send_event(host.channel, EVENT_FAILED, 0, 0, message, -1);
-	_exit(254); /* the kernel ends QEMU, which is in this PID namespace */
-}
-
-_Noreturn static void fail_call(const char *what, int number)
-{
-	char message[300];
-	struct text t = TEXT_IN(message);
-	text_add(&t, what);
-	text_add(&t, ": ");
-	text_add(&t, error_text(number));
-	fail(message);
-}
 
 _Noreturn static void fail_part(const char *part, const char *reason, const char *program, int status, const char *advice)
 {
@@ -81,7 +59,7 @@ _Noreturn static void fail_part(const char *part, const char *reason, const char
 		text_number(&t, WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status), 0, ' ');
 	}
 	text_add(&t, advice);
-	fail(message);
+	give_up(message);
 }
 
 _Noreturn static void fail_unserved(void)
@@ -105,15 +83,15 @@ _Noreturn static void fail_ended(int status)
 
 static void bind_to_supervisor(void)
 {
-	struct pollfd peer = {.fd = host.channel};
+	struct pollfd peer = {.fd = account.channel};
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		fail_call("PR_SET_PDEATHSIG", errno);
+		give_up_call("PR_SET_PDEATHSIG", errno);
 	if (poll(&peer, 1, 0) == 1) /* it died before that call */
 		_exit(254);
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	prctl(PR_SET_NAME, "gantry-machine", 0, 0, 0);
 	setsid();
-	send_event(host.channel, EVENT_HERE, 0, 0, NULL, -1);
+	send_event(account.channel, EVENT_HERE, 0, 0, NULL, -1);
 }
 
 static void open_signals(void)
@@ -127,7 +105,7 @@ static void open_signals(void)
 	sigprocmask(SIG_SETMASK, &taken, NULL);
 	host.signals = signalfd(-1, &taken, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (host.signals < 0)
-		fail_call("signalfd", errno);
+		give_up_call("signalfd", errno);
 }
 
 static int carry_out(const struct step *step)
@@ -138,7 +116,7 @@ static int carry_out(const struct step *step)
 	case WORD_INITRD:
 		status = perform_initrd(step, &file);
 		if (status < 0)
-			fail_call(file, -status);
+			give_up_call(file, -status);
 		return 0;
 	case WORD_SPAWN:
 		return qemu_serve(&host.qemu, step);
@@ -151,7 +129,7 @@ static int carry_out(const struct step *step)
 
 static void make_machine(void)
 {
-	const struct section *outside = &host.plan->outside;
+	const struct section *outside = &account.plan->outside;
 	begin_launch(&host.launch);
 	umask(0);
 	qemu_begin(&host.qemu);
@@ -162,90 +140,23 @@ static void make_machine(void)
 			struct text t = TEXT_IN(message);
 			text_add(&t, "machine: ");
 			describe_failure(&t, &outside->steps[i], -status);
-			fail(message);
+			give_up(message);
 		}
 	}
 }
 
 /* --- out of the machine ------------------------------------------------------------------------ */
 
-/* The failure the machine tells, fit for one line of the operator's terminal. */
-_Noreturn static void fail_inside(const char *text, size_t length)
-{
-	char message[900] = "";
-	size_t shown = 0;
-	for (; shown < length && shown < sizeof message - 1 && text[shown] != '\0'; shown++)
-		message[shown] = text[shown] < ' ' || text[shown] > '~' ? '?' : text[shown];
-	message[shown] = '\0';
-	fail(message);
-}
-
-static void give_terminal(void)
-{
-	int master = outlet_terminal();
-	if (master < 0)
-		fail(BREACH);
-	send_event(host.channel, EVENT_TERMINAL, 0, 0, NULL, master);
-	close(master);
-}
-
-static void take_event(const struct frame *frame, const char *payload)
-{
-	struct pod_event event;
-	if (frame->length < sizeof event)
-		fail(BREACH);
-	memcpy(&event, payload, sizeof event);
-	const _Bool is_code = event.value >= 0 && event.value <= 255;
-	if (event.app >= host.plan->app_count)
-		fail(BREACH);
-	switch (event.kind) {
-	case EVENT_TERMINAL:
-		give_terminal();
-		return;
-	case EVENT_FAILED:
-		fail_inside(payload + sizeof event, frame->length - sizeof event);
-	case EVENT_STARTED:
-		if (event.value < 1 || host.started[event.app])
-			fail(BREACH);
-		host.started[event.app] = 1;
-		break;
-	case EVENT_EXITED:
-		if (!is_code || !host.started[event.app] || host.exited[event.app])
-			fail(BREACH);
-		host.exited[event.app] = 1;
-		break;
-	case EVENT_ENDED:
-		if (!is_code)
-			fail(BREACH);
-		host.ended = 1;
-		host.code = event.value;
-		return; /* told when everything that was printed is out */
-	case EVENT_SET_UP:
-		if (host.set_up)
-			fail(BREACH);
-		host.set_up = 1;
-		break;
-	case EVENT_READY:
-		if (host.ready)
-			fail(BREACH);
-		host.ready = 1;
-		break;
-	default:
-		fail(BREACH);
-	}
-	send_event(host.channel, event.kind, event.app, event.value, NULL, -1);
-}
-
 /* -1: what a machine that keeps to the protocol does not send. */
 static int pass_frame(const struct frame *frame, const char *payload)
 {
-	if (host.ended)
+	if (account.ended)
 		return -1;
 	if (frame->session != 0)
 		return visitor_take(frame, payload);
 	if (frame->kind != FRAME_EVENT)
 		return outlet_take(frame, payload);
-	take_event(frame, payload);
+	account_take(frame, payload);
 	return 0;
 }
 
@@ -262,7 +173,7 @@ static _Bool take_frames(void)
 			break;
 	}
 	if (got != 0)
-		fail(BREACH);
+		give_up(BREACH);
 	return open;
 }
 
@@ -277,7 +188,7 @@ static void send_size(enum frame_kind kind)
 /* A pod that is being stopped does not wait for ever for whoever reads its output. */
 static void limit_output(uint32_t order)
 {
-	long long limit = milliseconds() + (order == ORDER_KILL ? 1000 : host.plan->grace * 1000LL + 1000);
+	long long limit = milliseconds() + (order == ORDER_KILL ? 1000 : account.plan->grace * 1000LL + 1000);
 	if (!host.stopping || limit < host.deadline)
 		host.deadline = limit;
 	host.stopping = 1;
@@ -288,13 +199,13 @@ static void obey(void)
 	struct order order;
 	int got, fds[MAX_ATTACHED];
 	size_t count;
-	while ((got = receive_order(host.channel, &order, fds, &count)) > 0) {
+	while ((got = receive_order(account.channel, &order, fds, &count)) > 0) {
 		/* Those of a mutable pod, which this flavour refuses, bring some. */
 		while (count > 0)
 			close(fds[--count]);
 		/* Nothing runs yet: there is nobody to give time to. */
-		if (!host.set_up && order.kind != ORDER_SIGNAL) {
-			send_event(host.channel, EVENT_ENDED, 0, 128 + order.value, NULL, -1);
+		if (!account.set_up && order.kind != ORDER_SIGNAL) {
+			send_event(account.channel, EVENT_ENDED, 0, 128 + order.value, NULL, -1);
 			_exit(0);
 		}
 		if (order.kind != ORDER_SIGNAL)
@@ -322,9 +233,9 @@ static void lose_server(int status)
 
 static void lose_qemu(int status)
 {
-	while (take_frames() && !host.ended)
+	while (take_frames() && !account.ended)
 		;
-	if (!host.ended)
+	if (!account.ended)
 		fail_ended(status);
 }
 
@@ -352,8 +263,8 @@ static void take_signals(void)
 static nfds_t gather(struct pollfd *fds)
 {
 	nfds_t n = 0;
-	fds[n++] = (struct pollfd){.fd = host.channel, .events = POLLIN};
-	fds[n++] = (struct pollfd){.fd = host.ended ? -1 : wire.fd, .events = wire_events(&wire)};
+	fds[n++] = (struct pollfd){.fd = account.channel, .events = POLLIN};
+	fds[n++] = (struct pollfd){.fd = account.ended ? -1 : wire.fd, .events = wire_events(&wire)};
 	fds[n++] = (struct pollfd){.fd = host.signals, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = host.qemu.console.fd, .events = POLLIN};
 	fds[n++] = (struct pollfd){.fd = host.qemu.complaints.fd, .events = POLLIN};
@@ -391,14 +302,14 @@ static void wait_and_serve(void)
 	if (host.unserved && milliseconds() >= host.deadline)
 		fail_unserved();
 	if (host.lost && milliseconds() >= host.deadline)
-		fail("QEMU closed the port of the machine, which was ended");
+		give_up("QEMU closed the port of the machine, which was ended");
 	if (!host.up && milliseconds() >= host.deadline)
-		fail("the machine does not start: nothing was heard of it for two minutes");
+		give_up("the machine does not start: nothing was heard of it for two minutes");
 	if (poll(fds, gather(fds), patience()) < 0 && errno != EINTR)
-		fail_call("poll", errno);
+		give_up_call("poll", errno);
 	obey();
 	qemu_listen(&host.qemu);
-	if (fds[1].revents != 0 && !take_frames() && !host.ended)
+	if (fds[1].revents != 0 && !take_frames() && !account.ended)
 		lose_port();
 	take_signals();
 	serve_outlet();
@@ -412,7 +323,7 @@ static void finish_output(void)
 	struct pollfd fds[1 + 3];
 	while (!outlet_empty()) {
 		/* Nothing else is read any more, and a QEMU that is gone would always be ready to be. */
-		fds[0] = (struct pollfd){.fd = host.channel, .events = POLLIN};
+		fds[0] = (struct pollfd){.fd = account.channel, .events = POLLIN};
 		poll(fds, 1 + outlet_gather(fds + 1, &wire), patience());
 		obey();
 		serve_outlet();
@@ -421,26 +332,26 @@ static void finish_output(void)
 
 static void become_machine(const struct plan *plan, int channel)
 {
-	host.plan = plan;
-	host.channel = channel;
+	account.plan = plan;
+	account.channel = channel;
 	bind_to_supervisor();
 	if (plan->outside.name == NULL)
-		fail("the plan has no section outside: it is another flavour's");
+		give_up("the plan has no section outside: it is another flavour's");
 	open_signals();
 	int status = outlet_begin(plan->output == OUTPUT_TERMINAL);
 	if (status < 0)
-		fail_call("terminal", -status);
+		give_up_call("terminal", -status);
 	status = visitors_begin();
 	if (status < 0)
-		fail_call(VISITORS_SOCKET, -status);
+		give_up_call(VISITORS_SOCKET, -status);
 	make_machine();
 	wire_open(&wire, host.qemu.port);
 	host.deadline = milliseconds() + BOOT_PATIENCE_MS;
 	send_size(FRAME_BEGIN);
-	while (!host.ended)
+	while (!account.ended)
 		wait_and_serve();
 	finish_output();
-	send_event(host.channel, EVENT_ENDED, 0, host.code, NULL, -1);
+	send_event(account.channel, EVENT_ENDED, 0, account.code, NULL, -1);
 	_exit(0);
 }
 

@@ -149,6 +149,15 @@ int find_pod(struct running_pod *pod)
 	return -1;
 }
 
+int require_pod(struct running_pod *pod)
+{
+	if (find_pod(pod) == 0)
+		return 0;
+	complain("the pod: ", pod_is_locked(".") ? "its processes cannot be found by its file pid: gantry status shows its state" :
+						   "is not running");
+	return -1;
+}
+
 /* A pidfd of `candidate`, if that is init's child with PID `pid` in the pod. */
 static int check_app(const struct running_pod *pod, pid_t candidate, pid_t pid)
 {

@@ -17,6 +17,8 @@ _Bool pod_is_locked(const char *directory);
 int kill_lock_holders(void);
 /* The processes of the pod of the working directory; -1 when it does not run (any more, or yet). */
 int find_pod(struct running_pod *pod);
+/* The same; -1 after telling why not. */
+int require_pod(struct running_pod *pod);
 /* The PID in the pod of an app of the pod of the working directory; -1 when it does not run. A hint, too. */
 pid_t running_app(const char *app);
 /* A pidfd of the app with PID `pid` in the pod: init's child, which here has the PID *seen. -1 when there is none. */

@@ -253,8 +253,8 @@ int main(int argc, char **argv)
 	const struct section *app = plan.mutable ? later_app(argv[1]) : plan_app(&plan, argv[1]);
 	if (app == NULL)
 		return fail(argv[1], "no such app in this pod");
-	if (find_pod(&pod) < 0)
-		return fail("the pod", pod_is_locked(".") ? "its processes cannot be found by its file pid: gantry status shows its state" : "is not running");
+	if (require_pod(&pod) < 0)
+		return 254;
 	pid_t pid = running_app(app->name), seen = -1;
 	int held[NAMESPACES], pidfd = pid > 1 ? find_app(&pod, pid, &seen) : -1;
 	if (pidfd < 0)

@@ -226,7 +226,7 @@ describe('a signature', () => {
     );
   });
 
-  it('that comes late is checked as any other', async () => {
+  it('that comes late is checked like every other', async () => {
     const { image } = await served();
     world.serve({
       [place]: body(image),

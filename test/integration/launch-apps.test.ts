@@ -2,10 +2,7 @@ import { type ChildProcess, spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, lstatSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import { needs, root } from '../support/requirements.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { describe, expect, it } from 'vitest';
 import {
   type Ending,
   encodeSteps,
@@ -17,18 +14,9 @@ import {
   type Step,
   until,
 } from './launch/pods.ts';
+import { setScene } from './launch/scene.ts';
 
-let base: string;
-let before: HostState;
-
-beforeEach((context) => {
-  needs(context, root);
-  base = temporaryDirectory();
-  before = readHost(base);
-});
-afterEach(async () => {
-  expect(await leaksSince(before, base)).toEqual([]);
-});
+const scene = setScene();
 
 /** A running pod that apps come to. */
 interface Sandbox {
@@ -47,7 +35,7 @@ async function startSandbox(plan: Partial<PodPlan> = {}): Promise<Sandbox> {
   const pod = new LaunchPod(
     { apps: {}, grace: 1, supervisor: [['mutable']], ...plan },
     'pod',
-    base,
+    scene.base,
   );
   const process = pod.start();
   const ending = endingOf(process);
@@ -136,7 +124,7 @@ describe('a mutable pod', () => {
     await sandbox.stop();
   });
 
-  it('has any number of apps in turn, each with its output', async () => {
+  it('takes many apps in turn, each with its output', async () => {
     const sandbox = await startSandbox();
     sandbox.pod.addApp('one', { do: ['say', 'hello'] });
     for (let turn = 0; turn < 140; turn++) {
@@ -288,7 +276,7 @@ describe('a request', () => {
   });
 
   it('to a pod whose apps do not come and go is refused', async () => {
-    const pod = new LaunchPod({ apps: { web: { do: ['wait', ''] } }, grace: 1 }, 'pod', base);
+    const pod = new LaunchPod({ apps: { web: { do: ['wait', ''] } }, grace: 1 }, 'pod', scene.base);
     const ending = endingOf(pod.start());
     await pod.ready();
     expect(existsSync(join(pod.directory, 'control'))).toBe(false);
@@ -333,7 +321,11 @@ describe('a request', () => {
 
   it('ends with the supervisor, at whatever moment of it that is killed', async () => {
     for (let after = 0; after < 16; after += 2) {
-      const pod = new LaunchPod({ apps: {}, supervisor: [['mutable']] }, `pod-${after}`, base);
+      const pod = new LaunchPod(
+        { apps: {}, supervisor: [['mutable']] },
+        `pod-${after}`,
+        scene.base,
+      );
       const child = pod.start();
       const ending = endingOf(child);
       await pod.ready();
@@ -344,7 +336,7 @@ describe('a request', () => {
       await ending;
       expect([0, 254]).toContain((await starting).code);
       await until(() => !pod.locked);
-      expect(await leaksSince(before, base)).toEqual([]);
+      expect(await scene.leaks()).toEqual([]);
     }
   });
 
@@ -397,10 +389,10 @@ describe('the plan of an app', () => {
   });
 
   it('of a pod may have no apps when it is mutable, and must have one when it is not', async () => {
-    const pod = new LaunchPod({ apps: {} }, 'pod', base);
+    const pod = new LaunchPod({ apps: {} }, 'pod', scene.base);
     expect((await pod.run()).stderr).toMatch(/plan: no app/);
     const plan = { apps: { web: { do: [] } }, supervisor: [['mutable']] };
-    const other = new LaunchPod(plan, 'other', base);
+    const other = new LaunchPod(plan, 'other', scene.base);
     expect((await other.run()).stderr).toMatch(/a mutable pod begins without apps/);
   });
 });

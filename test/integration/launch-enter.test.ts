@@ -2,23 +2,11 @@ import { execFileSync } from 'node:child_process';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import { needs, root } from '../support/requirements.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { describe, expect, it } from 'vitest';
 import { endingOf, LaunchPod } from './launch/pods.ts';
+import { setScene } from './launch/scene.ts';
 
-let base: string;
-let before: HostState;
-
-beforeEach((context) => {
-  needs(context, root);
-  base = temporaryDirectory();
-  before = readHost(base);
-});
-afterEach(async () => {
-  expect(await leaksSince(before, base)).toEqual([]);
-});
+const scene = setScene();
 
 /** A pod of two apps that wait, started. */
 async function startWaiting() {
@@ -34,7 +22,7 @@ async function startWaiting() {
       },
     },
     'pod',
-    base,
+    scene.base,
   );
   const child = pod.start();
   const ending = endingOf(child);
@@ -149,7 +137,7 @@ describe('stop', () => {
 
   it('never signals a stranger that has a recorded PID', async () => {
     const { pod, child, ending } = await startWaiting();
-    const other = new LaunchPod({ apps: { web: { do: ['wait', ''] } } }, 'other', base);
+    const other = new LaunchPod({ apps: { web: { do: ['wait', ''] } } }, 'other', scene.base);
     const stranger = other.start();
     const strangersEnding = endingOf(stranger);
     await other.ready();

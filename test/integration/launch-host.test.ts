@@ -11,25 +11,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { ownCgroup } from '../../src/isolation/cgroup.ts';
 import { parseMountInfo } from '../../src/isolation/mount-info.ts';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import { needs, root } from '../support/requirements.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
 import { encodeSteps, endingOf, LaunchPod, type Step, until } from './launch/pods.ts';
+import { setScene } from './launch/scene.ts';
 
-let base: string;
-let before: HostState;
-
-beforeEach((context) => {
-  needs(context, root);
-  base = temporaryDirectory();
-  before = readHost(base);
-});
-afterEach(async () => {
-  expect(await leaksSince(before, base)).toEqual([]);
-});
+const scene = setScene();
 
 interface Changes {
   readonly grace?: number;
@@ -41,7 +29,7 @@ interface Changes {
 
 /** A pod in the namespaces of the host but for the mounts, as the chroot flavour's are. */
 function pod(words: readonly string[], changes: Changes = {}): LaunchPod {
-  const made = new LaunchPod({ apps: { web: { do: [] } } }, 'pod', base);
+  const made = new LaunchPod({ apps: { web: { do: [] } } }, 'pod', scene.base);
   made.writePlan(encodeSteps(steps(made.image, words, changes)));
   return made;
 }
@@ -177,13 +165,13 @@ describe('a pod without a PID namespace', () => {
 
   it('goes with its supervisor, whenever that is killed', async () => {
     for (let after = 0; after < 8; after += 1) {
-      const made = new LaunchPod({ apps: { web: { do: [] } } }, `pod-${after}`, base);
+      const made = new LaunchPod({ apps: { web: { do: [] } } }, `pod-${after}`, scene.base);
       made.writePlan(encodeSteps(steps(made.image, ['brood', '3', 'wait', ''], {})));
       const child = made.start();
       await sleep(after);
       child.kill('SIGKILL');
       await endingOf(child);
-      expect(await leaksSince(before, base)).toEqual([]);
+      expect(await scene.leaks()).toEqual([]);
     }
   });
 
@@ -268,7 +256,7 @@ describe('raw output', () => {
   });
 
   it('does not become the property of an app that is another user', async () => {
-    const log = join(base, 'log');
+    const log = join(scene.base, 'log');
     const output = openSync(log, 'w');
     const made = pod(['id', ''], { app: [['user', '1000', '1000']] });
     await made.run({ stdio: ['ignore', output, output] });

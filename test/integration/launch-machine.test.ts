@@ -221,7 +221,7 @@ describe('what serves a machine its files', () => {
     ]);
   }
 
-  it('is reached by QEMU over a socket, and neither has anything else', async () => {
+  it('is reached by QEMU over a socket, and neither has more than that', async () => {
     const { code, stderr } = await runServed(
       ['others', '1', '0', 'serve', '0', '0'],
       ['others', '3', '0', 'ask', '0', '0', 'event', EVENT.ended, '4'],

@@ -1,25 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import { needs, root } from '../support/requirements.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { describe, expect, it } from 'vitest';
 import { LaunchPod, type PodPlan } from './launch/pods.ts';
+import { setScene } from './launch/scene.ts';
 
-let base: string;
-let before: HostState;
+const scene = setScene();
 
-beforeEach((context) => {
-  needs(context, root);
-  base = temporaryDirectory();
-  before = readHost(base);
-});
-afterEach(async () => {
-  expect(await leaksSince(before, base)).toEqual([]);
-});
-
-const pod = (plan: PodPlan) => new LaunchPod(plan, 'pod', base);
+const pod = (plan: PodPlan) => new LaunchPod(plan, 'pod', scene.base);
 const app = (...words: string[]) => pod({ apps: { web: { do: words } } });
 
 describe('a hostile image', () => {
@@ -27,14 +15,14 @@ describe('a hostile image', () => {
     const made = app('cat', '/proc/self/status');
     for (const [name, target] of [
       ['dev', '/../../../../../tmp'],
-      ['proc', base],
+      ['proc', scene.base],
       ['etc', '/proc/1/root/etc'],
     ] as const) {
       symlinkSync(target, join(made.image, name));
     }
     const { code } = await made.run();
     expect(code).toBe(254);
-    expect(existsSync(join(base, 'null'))).toBe(false);
+    expect(existsSync(join(scene.base, 'null'))).toBe(false);
     expect(lstatSync('/dev/null').isCharacterDevice()).toBe(true);
   });
 
@@ -82,10 +70,10 @@ describe('mounts', () => {
       cp /proc/self/mountinfo "$1/before"
       cd "$1/pod" && exec 3< . && flock -x 3 && GANTRY_LOCK_FD=3 stage1/run test
       cmp /proc/self/mountinfo "$1/before"`;
-    mkdirSync(join(base, 'shared'));
+    mkdirSync(join(scene.base, 'shared'));
     const { status, stderr } = spawnSync(
       'unshare',
-      ['-m', '--propagation', 'private', 'sh', '-ec', script, 'sh', base],
+      ['-m', '--propagation', 'private', 'sh', '-ec', script, 'sh', scene.base],
       { encoding: 'utf8' },
     );
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });

@@ -10,25 +10,13 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import { needs, root } from '../support/requirements.ts';
-import { temporaryDirectory } from '../support/temporary.ts';
+import { describe, expect, it } from 'vitest';
 import { endingOf, LaunchPod, logged, type PodPlan, until } from './launch/pods.ts';
+import { setScene } from './launch/scene.ts';
 
-let base: string;
-let before: HostState;
+const scene = setScene();
 
-beforeEach((context) => {
-  needs(context, root);
-  base = temporaryDirectory();
-  before = readHost(base);
-});
-afterEach(async () => {
-  expect(await leaksSince(before, base)).toEqual([]);
-});
-
-const pod = (plan: PodPlan) => new LaunchPod(plan, 'pod', base);
+const pod = (plan: PodPlan) => new LaunchPod(plan, 'pod', scene.base);
 const app = (...words: string[]) => pod({ apps: { web: { do: words } } });
 
 describe('an app', () => {
@@ -151,7 +139,7 @@ describe('output', () => {
 
   it('that nobody reads does not keep a pod from being stopped', async () => {
     const made = pod({ grace: 1, apps: { web: { do: ['long', '1000000', 'wait', ''] } } });
-    const fifo = join(base, 'fifo');
+    const fifo = join(scene.base, 'fifo');
     execFileSync('mkfifo', [fifo]);
     const reader = openSync(fifo, constants.O_RDWR | constants.O_NONBLOCK);
     const child = made.start({ stdio: ['ignore', reader, 'inherit'] });
@@ -332,20 +320,20 @@ describe('the supervisor', () => {
       const made = new LaunchPod(
         { apps: { web: { do: ['stay', '', 'wait', ''] }, db: { do: ['wait', ''] } } },
         `pod-${after}`,
-        base,
+        scene.base,
       );
       const child = made.start();
       await sleep(after);
       child.kill('SIGKILL');
       await endingOf(child);
       await until(() => !made.locked);
-      expect(await leaksSince(before, base)).toEqual([]);
+      expect(await scene.leaks()).toEqual([]);
     }
   });
 
   it('tells a service manager that the pod is ready', async () => {
     const made = app('sleep', '50');
-    const path = join(base, 'notify');
+    const path = join(scene.base, 'notify');
     const told = listenForOne(path);
     await until(() => existsSync(path));
     await made.run({ environment: { NOTIFY_SOCKET: path } });

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { link, read } from './proc.ts';
 
 /** What a pod could leave on its host. Each set holds lines fit to be read in a failed comparison. */
 export interface HostState {
@@ -130,21 +131,4 @@ function commandLine(pid: string): string {
 
 function lines(path: string): string[] {
   return read(path).split('\n').filter(Boolean);
-}
-
-/** Empty when the process is gone meanwhile. */
-function read(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
-}
-
-function link(path: string): string | undefined {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return undefined;
-  }
 }
