@@ -47,7 +47,10 @@ export const PREPARE_OPTIONS: readonly CliOption[] = [
 
 /** The options of a pod that is run at once. */
 const START_OPTIONS: readonly CliOption[] = [
-  valued('--net [NETWORK]', 'none: loopback only (the default); host: the network of the host'),
+  valued(
+    '--net [NETWORK]',
+    'none: loopback only (the default, where the stage1 has it); host: the network of the host',
+  ),
   valued('--uuid-file-save <FILE>', "write the pod's UUID to a file"),
 ];
 
@@ -104,6 +107,7 @@ export async function preparePodFrom(
   return await preparePod(prepareContext, { ...pod, apps, runsNow, mutable });
 }
 
+/** The image of an app: the stored one, or the one fetched for what its words and the options say. */
 export async function findOrFetchApp(
   context: Context,
   store: Store,

@@ -23,6 +23,7 @@ export function emptyConfig(mediaType: string = MEDIA_TYPES.empty): ArtifactPart
   return artifactPart(Buffer.from('{}'), mediaType);
 }
 
+/** A part of an artifact with the descriptor of its bytes (OCI image-spec descriptor.md). */
 export function artifactPart(bytes: Uint8Array, mediaType: string): ArtifactPart {
   return { descriptor: { mediaType, digest: digestOf(bytes), size: bytes.length }, bytes };
 }

@@ -8,6 +8,7 @@ import { sharedVolumeSteps, travellingTreeSteps } from './volume-steps.ts';
 /** Where the pod's root has an empty directory for the root of an app that comes later, in whose own mounts it is mounted. */
 export const LATER_ROOT = '/app';
 
+/** Section supervisor of a pod whose namespaces are the supervisor's to make. */
 export function supervisorSteps(pod: PodSettings): SupervisorStep[] {
   const namespaces: NamespaceName[] = ['pid', 'mount', 'ipc', 'uts'];
   if (pod.network === 'none') namespaces.push('net');
@@ -38,6 +39,7 @@ export function teardownSteps({ cgroup }: PodSettings): TeardownStep[] {
   return cgroup === undefined ? [] : [['remove-cgroup', cgroup]];
 }
 
+/** Section pod of the native flavour: from the host's mounts to the pod's own root. */
 export function podSteps(pod: PodSettings): SetupStep[] {
   return [
     ...travellingTreeSteps(pod),

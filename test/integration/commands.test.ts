@@ -1,13 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import {
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -42,12 +34,7 @@ beforeAll(async () => {
   if (!root.met) return;
   directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
   gantry = await createInstallation(directory);
-  const rootfs = join(directory, 'rootfs');
-  mkdirSync(rootfs);
-  copyFileSync(app, join(rootfs, 'app'));
-  const image = await gantry.makeImage('app', rootfs, { exec: ['/app'] });
-  await gantry.call('fetch', image.path);
-  reference = image.reference;
+  reference = await gantry.storeProgram('app', app);
 });
 
 afterAll(() => {
@@ -206,7 +193,7 @@ describe('the life of a pod', () => {
 
 describe('image rm', () => {
   it('counts an image named twice once, by id and by name', async () => {
-    const rootfs = join(directory, 'rootfs');
+    const rootfs = join(directory, 'app-rootfs');
     const image = await gantry.makeImage('twice', rootfs, { exec: ['/app', '2'] });
     const id = await gantry.call('fetch', '--full', image.path);
     const ending = await gantry.run('image rm', id, id.slice(0, 20), image.reference);

@@ -1,6 +1,4 @@
 import { spawn } from 'node:child_process';
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
 import { createInstallation, exitCodeOf } from '../support/installation.ts';
@@ -57,14 +55,10 @@ describe('an interactive pod', () => {
   async function setUp(...flags: readonly string[]) {
     const directory = temporaryDirectory();
     const gantry = await createInstallation(directory);
-    const rootfs = join(directory, 'rootfs');
-    mkdirSync(rootfs);
-    copyFileSync(app, join(rootfs, 'app'));
-    const image = await gantry.makeImage('app', rootfs, { exec: ['/app'] });
-    await gantry.call('fetch', image.path);
+    const reference = await gantry.storeProgram('app', app);
     const before = readHost(gantry.dataDirectory);
     return {
-      words: gantry.command('run', '--interactive', ...flags, image.reference).words,
+      words: gantry.command('run', '--interactive', ...flags, reference).words,
       leaks: () => leaksSince(before, gantry.dataDirectory),
     };
   }

@@ -1,4 +1,4 @@
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -16,12 +16,7 @@ beforeAll(async () => {
   if (!root.met) return;
   directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
   gantry = await createInstallation(directory);
-  const rootfs = join(directory, 'rootfs');
-  mkdirSync(rootfs);
-  copyFileSync(buildProbe(), join(rootfs, 'probe'));
-  const image = await gantry.makeImage('probe', rootfs, { exec: ['/probe'] });
-  await gantry.call('fetch', image.path);
-  reference = image.reference;
+  reference = await gantry.storeProgram('probe', buildProbe());
   source = join(directory, 'source');
   mkdirSync(source);
   writeFileSync(join(source, 'here'), 'host\n');

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { constants, machine } from 'node:os';
 import { join } from 'node:path';
 import type { PrivateKey } from 'openpgp';
@@ -57,6 +57,8 @@ export interface Installation {
   ): ChildProcess;
   /** Packs and signs `root` as the image `example.com/<name>:1.0.0`. */
   makeImage(name: string, root: string, app: AppWishes): Promise<SignedImage>;
+  /** Packs, signs and stores the image of one static program, `/<name>` in it; answers its reference. */
+  storeProgram(name: string, program: string): Promise<string>;
 }
 
 /**
@@ -97,6 +99,14 @@ export async function createInstallation(
     });
   };
   await call('trust', '--prefix=example.com', '--skip-fingerprint-review', keyFile);
+  const makeImage = async (name: string, root: string, app: AppWishes): Promise<SignedImage> => {
+    const manifest = join(directory, `${name}.json`);
+    const path = join(directory, `${name}.aci`);
+    writeFileSync(manifest, JSON.stringify(manifestOf(name, app)));
+    await call('image pack', `--manifest=${manifest}`, `--rootfs=${root}`, path);
+    await sign(path, key);
+    return { reference: `example.com/${name}:1.0.0`, path };
+  };
   return {
     dataDirectory,
     command,
@@ -104,13 +114,14 @@ export async function createInstallation(
     run: (verb, ...words) => runCommand(command(verb, ...words)),
     start: (verb, ...words) => startIn({}, verb, ...words),
     startIn,
-    makeImage: async (name, root, app) => {
-      const manifest = join(directory, `${name}.json`);
-      const path = join(directory, `${name}.aci`);
-      writeFileSync(manifest, JSON.stringify(manifestOf(name, app)));
-      await call('image pack', `--manifest=${manifest}`, `--rootfs=${root}`, path);
-      await sign(path, key);
-      return { reference: `example.com/${name}:1.0.0`, path };
+    makeImage,
+    storeProgram: async (name, program) => {
+      const root = join(directory, `${name}-rootfs`);
+      mkdirSync(root);
+      copyFileSync(program, join(root, name));
+      const { path, reference } = await makeImage(name, root, { exec: [`/${name}`] });
+      await call('fetch', path);
+      return reference;
     },
   };
 }
