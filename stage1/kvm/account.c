@@ -29,15 +29,22 @@ _Noreturn void give_up_call(const char *what, int number)
 	give_up(message);
 }
 
-/* The failure the machine tells, fit for one line of the operator's terminal. */
-_Noreturn static void fail_inside(const char *text, size_t length)
+/* What the machine tells, fit for one line of the operator's terminal. */
+static const char *plain(const char *text, size_t length)
 {
-	char message[900] = "";
+	static char message[900];
 	size_t shown = 0;
 	for (; shown < length && shown < sizeof message - 1 && text[shown] != '\0'; shown++)
 		message[shown] = text[shown] < ' ' || text[shown] > '~' ? '?' : text[shown];
 	message[shown] = '\0';
-	give_up(message);
+	return message;
+}
+
+static void pass_on(const char *text)
+{
+	if (++account.told > MAX_TOLD * account.plan->app_count)
+		give_up(BREACH);
+	send_event(account.channel, EVENT_TOLD, 0, 0, text, -1);
 }
 
 static void give_terminal(void)
@@ -63,7 +70,10 @@ void account_take(const struct frame *frame, const char *payload)
 		give_terminal();
 		return;
 	case EVENT_FAILED:
-		fail_inside(payload + sizeof event, frame->length - sizeof event);
+		give_up(plain(payload + sizeof event, frame->length - sizeof event));
+	case EVENT_TOLD:
+		pass_on(plain(payload + sizeof event, frame->length - sizeof event));
+		return;
 	case EVENT_STARTED:
 		if (event.value < 1 || account.started[event.app])
 			give_up(BREACH);

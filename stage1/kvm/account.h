@@ -6,6 +6,8 @@
 #include "../launch/plan.h"
 #include "wire.h"
 
+/* Lines that a machine may have for the operator, of each app. */
+#define MAX_TOLD 64
 #define BREACH "the machine does not keep to the protocol, and was ended"
 
 struct account {
@@ -14,6 +16,7 @@ struct account {
 	_Bool set_up, ready, ended;
 	int code; /* once ended, which is told when everything that was printed is out */
 	_Bool started[MAX_APPS], exited[MAX_APPS];
+	size_t told; /* lines for the operator */
 };
 
 /* There is one for each machine. */

@@ -67,6 +67,14 @@ static void mount_here(const char *source, const char *target, const char *type,
 		fail(target, error_text(errno));
 }
 
+/* Where limits of the pod are set, if it has any: not every kernel has control groups, and a plan that needs them says
+ * what is missing. */
+static void mount_groups(void)
+{
+	if (mkdir("/cgroups", 0755) == 0)
+		mount("cgroup2", "/cgroups", "cgroup2", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
+}
+
 static void change_root(void)
 {
 	if (mount(MACHINE, MACHINE, NULL, MS_BIND, NULL) < 0 || chdir(MACHINE) < 0 ||
@@ -348,6 +356,7 @@ int main(void)
 	open_console();
 	mount_here("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL);
 	mount_here("devpts", "/dev/pts", "devpts", MS_NOSUID | MS_NOEXEC, "ptmxmode=0666,mode=0620,gid=5");
+	mount_groups();
 	load_modules();
 	pid_t child = fork();
 	if (child == 0) {

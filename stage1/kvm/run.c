@@ -188,7 +188,7 @@ static void send_size(enum frame_kind kind)
 /* A pod that is being stopped does not wait for ever for whoever reads its output. */
 static void limit_output(uint32_t order)
 {
-	long long limit = milliseconds() + (order == ORDER_KILL ? 1000 : account.plan->grace * 1000LL + 1000);
+	long long limit = milliseconds() + (order == ORDER_KILL ? 1000 : stopping_time(account.plan) + 1000);
 	if (!host.stopping || limit < host.deadline)
 		host.deadline = limit;
 	host.stopping = 1;

@@ -7,8 +7,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "channel.h"
 #include "program.h"
 #include "pty.h"
+#include "remains.h"
 
 _Noreturn static void fail(const struct app_streams *streams, const char *message)
 {
@@ -57,7 +59,10 @@ static int adopt_pipes(const struct app_streams *streams)
 static void wait_for_others(const struct app_streams *streams)
 {
 	char go;
-	send(streams->report, REPORT_SET_UP, 1, MSG_NOSIGNAL);
+	int mounts = streams->processes >= 0 ? open_own_mounts(streams->processes) : -1;
+	send_one(streams->report, REPORT_SET_UP, 1, mounts);
+	if (mounts >= 0)
+		close(mounts);
 	ssize_t n;
 	while ((n = recv(streams->report, &go, 1, 0)) < 0 && errno == EINTR)
 		;
@@ -67,6 +72,7 @@ static void wait_for_others(const struct app_streams *streams)
 
 _Noreturn void run_app(struct launch *launch, const struct section *section, const struct app_streams *streams)
 {
+	launch->report = streams->report;
 	default_signals();
 	setsid();
 	int status = launch->terminal_slave >= 0 ? adopt_terminal(launch) : adopt_pipes(streams);

@@ -6,11 +6,14 @@
 
 #include "step.h"
 
-/* What the process says on its `report` socket; it is closed by exec. */
+/* What the process says on its `report` socket; it is closed by exec. In a mutable pod its mount namespace comes with it. */
 #define REPORT_SET_UP "\1"
+/* Before a line for the operator: something was left out, and the app goes on. */
+#define REPORT_TOLD "\2"
 
 struct app_streams {
 	int report;         /* socket to init */
+	int processes;      /* of a mutable pod (remains.h), else -1 */
 	int output, errors; /* writing ends of the app's pipes, -1 with a terminal or output raw */
 };
 

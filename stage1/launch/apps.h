@@ -19,8 +19,14 @@ void read_reports(void);
 /* MAX_APPS at most. */
 nfds_t gather_reports(struct pollfd *fds);
 
-/* To each app the signal, or where that is 0 the one that its section names. */
+/* To each app. */
 void signal_apps(int number);
+/* Asks each to end, and what is to be done before its start. */
+void stop_apps(void);
+/* KILL to each. Whether event handlers are to follow, or run; 0: nothing was done. */
+_Bool kill_apps(void);
+/* None is started any more. */
+void give_up_handlers(void);
 /* Stops one app of a mutable pod; one that is only being set up has nothing to do in order. */
 void stop_app(uint32_t number);
 /* When the grace of the first of these has passed, in milliseconds(); INT64_MAX: none is being stopped. */

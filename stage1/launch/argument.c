@@ -7,8 +7,11 @@
 #include <string.h>
 
 #include "credentials.h"
+#include "device-filter.h"
+#include "filter.h"
 #include "mount.h"
 #include "plan.h"
+#include "silence.h"
 #include "text.h"
 
 unsigned long long namespace_flag(const char *kind)
@@ -17,7 +20,7 @@ unsigned long long namespace_flag(const char *kind)
 		const char *kind;
 		unsigned long long flag;
 	} kinds[] = {{"pid", CLONE_NEWPID}, {"mount", CLONE_NEWNS}, {"ipc", CLONE_NEWIPC},
-		     {"uts", CLONE_NEWUTS}, {"net", CLONE_NEWNET}};
+		     {"uts", CLONE_NEWUTS}, {"net", CLONE_NEWNET}, {"user", CLONE_NEWUSER}};
 	for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
 		if (strcmp(kind, kinds[i].kind) == 0)
 			return kinds[i].flag;
@@ -47,6 +50,12 @@ _Bool argument_ok(char kind, const char *word)
 		return path_ok(word);
 	case 'A':
 		return path_ok(word) && word[0] == '/';
+	case 'D':
+		return device_rule_ok(word);
+	case 'F':
+		return *word != '\0' && *word != '.' && strchr(word, '/') == NULL && strlen(word) <= NAME_MAX;
+	case 'O':
+		return strcmp(word, "optional") == 0;
 	case 'n': /* -1 means "unchanged" to the calls that take user ids */
 		return parse_number(word, 10, UINT32_MAX - 1, &number);
 	case 'm':
@@ -71,10 +80,18 @@ _Bool argument_ok(char kind, const char *word)
 		return rlimit_number(word) >= 0;
 	case 'v':
 		return strcmp(word, "unlimited") == 0 || parse_number(word, 10, UINT64_MAX - 1, &number);
+	case 'z':
+		return parse_number(word + (*word == '-'), 10, 1000, &number);
+	case 'L':
+		return strcmp(word, "selinux") == 0 || strcmp(word, "apparmor") == 0;
 	case 'e':
 		return *word != '\0' && strchr(word, '=') == NULL;
+	case 'i':
+		return stream_number(word) >= 0;
 	case 'M':
 		return strcmp(word, "mount") == 0;
+	case 'b':
+		return filter_ok(word);
 	case 'N':
 		return app_name_ok(word);
 	default:

@@ -10,43 +10,6 @@ union descriptor_message {
 	struct cmsghdr align;
 };
 
-void send_event(int channel, enum event_kind kind, uint32_t app, int value, const char *text, int fd)
-{
-	struct event event = {.kind = kind, .app = app, .value = value};
-	struct timespec now;
-	size_t length = text != NULL ? strnlen(text, sizeof event.text - 1) : 0;
-	union descriptor_message control;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	event.seconds = now.tv_sec;
-	event.nanoseconds = (int32_t)now.tv_nsec;
-	if (text != NULL)
-		memcpy(event.text, text, length);
-	struct iovec part = {.iov_base = &event, .iov_len = offsetof(struct event, text) + length + 1};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-	if (fd >= 0) {
-		memset(&control, 0, sizeof control);
-		message.msg_control = control.bytes;
-		message.msg_controllen = sizeof control.bytes;
-		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
-		header->cmsg_level = SOL_SOCKET;
-		header->cmsg_type = SCM_RIGHTS;
-		header->cmsg_len = CMSG_LEN(sizeof fd);
-		memcpy(CMSG_DATA(header), &fd, sizeof fd);
-	}
-	/* A supervisor that is gone takes the pod with it; nobody is left to tell. */
-	while (sendmsg(channel, &message, MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
-}
-
-int open_channel(int ends[2])
-{
-	const int on = 1;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
-		return -1;
-	return setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
-}
-
 static void read_attached(struct msghdr *message, struct attached *attached)
 {
 	struct ucred sender;
@@ -61,6 +24,64 @@ static void read_attached(struct msghdr *message, struct attached *attached)
 			attached->sender = sender.pid;
 		}
 	}
+}
+
+ssize_t send_one(int socket, const void *data, size_t length, int fd)
+{
+	union descriptor_message control;
+	struct iovec part = {.iov_base = (void *)data, .iov_len = length};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+	ssize_t n;
+	if (fd >= 0) {
+		memset(&control, 0, sizeof control);
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof control.bytes;
+		struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof fd);
+		memcpy(CMSG_DATA(header), &fd, sizeof fd);
+	}
+	while ((n = sendmsg(socket, &message, MSG_NOSIGNAL)) < 0 && errno == EINTR)
+		;
+	return n;
+}
+
+ssize_t receive_one(int socket, void *data, size_t room, int *fd)
+{
+	union descriptor_message control;
+	struct iovec part = {.iov_base = data, .iov_len = room};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1,
+				 .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+	struct attached attached = {.fd = -1};
+	ssize_t n = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n >= 0)
+		read_attached(&message, &attached);
+	*fd = attached.fd;
+	return n;
+}
+
+void send_event(int channel, enum event_kind kind, uint32_t app, int value, const char *text, int fd)
+{
+	struct event event = {.kind = kind, .app = app, .value = value};
+	struct timespec now;
+	size_t length = text != NULL ? strnlen(text, sizeof event.text - 1) : 0;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	event.seconds = now.tv_sec;
+	event.nanoseconds = (int32_t)now.tv_nsec;
+	if (text != NULL)
+		memcpy(event.text, text, length);
+	/* A supervisor that is gone takes the pod with it; nobody is left to tell. */
+	send_one(channel, &event, offsetof(struct event, text) + length + 1, fd);
+}
+
+int open_channel(int ends[2])
+{
+	const int on = 1;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -1;
+	return setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on);
 }
 
 int receive_event(int channel, struct event *event, struct attached *attached)
@@ -105,13 +126,16 @@ union descriptors_message {
 	struct cmsghdr align;
 };
 
-int send_app_start(int channel, const struct order *order, const int *fds, size_t count)
+int send_with(int channel, const struct order *order, const int *fds, size_t count)
 {
 	union descriptors_message control;
 	struct iovec part = {.iov_base = (void *)order, .iov_len = sizeof *order};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
-				 .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	memset(&control, 0, sizeof control);
+	if (count > 0) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = CMSG_SPACE(count * sizeof *fds);
+	}
 	struct cmsghdr *header = &control.align;
 	header->cmsg_level = SOL_SOCKET;
 	header->cmsg_type = SCM_RIGHTS;

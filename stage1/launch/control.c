@@ -32,7 +32,7 @@ static struct {
 		char name[APP_NAME_ROOM];
 	} states[MAX_APPS];
 	struct request requests[MAX_REQUESTS];
-	int listener, channel;
+	int listener, channel, users;
 } control = {.listener = -1};
 
 /* --- answers ----------------------------------------------------------------------------------- */
@@ -115,7 +115,9 @@ static _Bool has_plan(const char *name)
 static void prepare_app(struct request *request, _Bool only_check)
 {
 	size_t app = (size_t)request->app;
-	if (begin_outfit(&control.states[app].outfit, app, control.apps[app].name, control.channel, only_check) < 0)
+	const struct errand errand = {.app = app, .name = control.apps[app].name, .only_check = only_check,
+				      .channel = control.channel, .users = control.users};
+	if (begin_outfit(&control.states[app].outfit, &errand) < 0)
 		answer(request, "cannot begin: ", error_text(errno), "");
 	else
 		control.states[app].phase = only_check ? CHECKING : OUTFITTING;
@@ -272,7 +274,7 @@ static void settle_outfit(size_t app)
 	line[n > 0 ? n : 0] = '\0';
 	line[strcspn(line, "\n")] = '\0';
 	_Bool done = n == 1 && line[0] == OUTFIT_DONE[0];
-	const char *why = n > 0 ? line : "the process that makes its mounts has died";
+	const char *why = n > 0 ? line : OUTFIT_DIED;
 	control.states[app].phase = done && phase == OUTFITTING ? STARTING : IDLE;
 	if (phase == CHECKING)
 		answer_all(VERB_ADD, app, done ? NULL : why);
@@ -324,9 +326,10 @@ int control_begin(struct app_record *apps)
 	return -1;
 }
 
-void control_connect(int channel)
+void control_connect(int channel, int users)
 {
 	control.channel = channel;
+	control.users = users;
 }
 
 nfds_t control_gather(struct pollfd *fds)

@@ -17,8 +17,8 @@
 
 /* Listens. The apps are noted in `apps`, of which there are MAX_APPS. -1 with the reason told. */
 int control_begin(struct app_record *apps);
-/* The way to init is open. */
-void control_connect(int channel);
+/* The way to init is open, which is in the user namespace `users`; -1: the host's. */
+void control_connect(int channel, int users);
 nfds_t control_gather(struct pollfd *fds);
 /* `stopping`: the pod is, and no app comes any more. */
 void control_serve(_Bool stopping);

@@ -125,13 +125,9 @@ int perform_user(struct launch *launch, const struct step *step)
 	return status;
 }
 
-int perform_keep_caps(struct launch *launch, const struct step *step)
+/* Bounding, permitted and effective sets become `keep`, the latter two with what is `for_now` until exec. */
+static int keep_capabilities(uint64_t keep, uint64_t for_now)
 {
-	(void)launch;
-	uint64_t keep = 0;
-	for (size_t i = 0; i < step->argc; i++)
-		keep |= UINT64_C(1) << capability_number(step->argv[i]);
-
 	/* To the last one the kernel knows, also those newer than this file. */
 	for (int cap = 0; cap < 64; cap++) {
 		int bounded = prctl(PR_CAPBSET_READ, cap, 0, 0, 0);
@@ -146,11 +142,25 @@ int perform_keep_caps(struct launch *launch, const struct step *step)
 	struct capability_sets sets;
 	int status = get_capabilities(&sets);
 	for (int i = 0; status == 0 && i < 2; i++) {
-		uint32_t half = (uint32_t)(keep >> (32 * i)) & sets.half[i].permitted;
+		uint32_t half = (uint32_t)((keep | for_now) >> (32 * i)) & sets.half[i].permitted;
 		/* Inheritable stays empty: CVE-2022-24769. */
 		sets.half[i] = (struct __user_cap_data_struct){.permitted = half, .effective = half};
 	}
 	return status == 0 ? set_capabilities(&sets) : status;
+}
+
+int perform_keep_caps(struct launch *launch, const struct step *step)
+{
+	uint64_t keep = 0;
+	for (size_t i = 0; i < step->argc; i++)
+		keep |= UINT64_C(1) << capability_number(step->argv[i]);
+	/* Loading a filter takes it, or no-new-privileges. exec takes it away: that goes by the bounding set. */
+	return keep_capabilities(keep, launch->filter != NULL ? UINT64_C(1) << CAP_SYS_ADMIN : 0);
+}
+
+int keep_kill_alone(void)
+{
+	return keep_capabilities(UINT64_C(1) << CAP_KILL, 0);
 }
 
 int perform_no_new_privileges(struct launch *launch, const struct step *step)
@@ -171,9 +181,30 @@ static rlim_t limit(const char *word)
 	return strcmp(word, "unlimited") == 0 ? RLIM_INFINITY : strtoull(word, NULL, 10);
 }
 
+static void add_limit(struct text *t, rlim_t value)
+{
+	if (value == RLIM_INFINITY)
+		text_add(t, "unlimited");
+	else
+		text_number(t, (long long)value, 0, ' ');
+}
+
 int perform_rlimit(struct launch *launch, const struct step *step)
 {
-	(void)launch;
-	struct rlimit limits = {.rlim_cur = limit(step->argv[1]), .rlim_max = limit(step->argv[2])};
-	return outcome(setrlimit((__rlimit_resource_t)rlimit_number(step->argv[0]), &limits));
+	__rlimit_resource_t resource = (__rlimit_resource_t)rlimit_number(step->argv[0]);
+	struct rlimit limits = {.rlim_cur = limit(step->argv[1]), .rlim_max = limit(step->argv[2])}, own;
+	int status = outcome(setrlimit(resource, &limits));
+	if (status != -EPERM || getrlimit(resource, &own) < 0)
+		return status;
+	/* The pod runs with what is allowed. */
+	char why[160];
+	struct text t = TEXT_IN(why);
+	text_add(&t, "this host allows no more than ");
+	add_limit(&t, own.rlim_max);
+	limits.rlim_max = limits.rlim_max < own.rlim_max ? limits.rlim_max : own.rlim_max;
+	limits.rlim_cur = limits.rlim_cur < limits.rlim_max ? limits.rlim_cur : limits.rlim_max;
+	status = outcome(setrlimit(resource, &limits));
+	if (status == 0)
+		do_without(launch, step, why);
+	return status;
 }

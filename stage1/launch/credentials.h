@@ -14,6 +14,9 @@ int perform_user(struct launch *launch, const struct step *step);
 int perform_keep_caps(struct launch *launch, const struct step *step);
 int perform_no_new_privileges(struct launch *launch, const struct step *step);
 int perform_caps_of_every_user(struct launch *launch, const struct step *step);
+
+/* Takes every capability but CAP_KILL from the process, also from what it may execute. 0, or -errno. */
+int keep_kill_alone(void);
 int perform_rlimit(struct launch *launch, const struct step *step);
 
 #endif

@@ -29,12 +29,29 @@ static double unit_of(const char **word)
 	return -1;
 }
 
+static _Bool is_among(const char *word, const char *const *words)
+{
+	for (; *words != NULL; words++)
+		if (strcmp(word, *words) == 0)
+			return 1;
+	return 0;
+}
+
 long long parse_duration(const char *word)
 {
+	/* Go's strconv.ParseBool, which rkt asks first. */
+	static const char *const yes[] = {"", "1", "t", "T", "true", "TRUE", "True", NULL};
+	static const char *const no[] = {"0", "f", "F", "false", "FALSE", "False", NULL};
 	double sum = 0;
-	if (*word == '\0' || strcmp(word, "true") == 0)
+	if (is_among(word, yes))
 		return -1;
-	if (strcmp(word, "false") == 0 || strcmp(word, "0") == 0)
+	if (is_among(word, no))
+		return 0;
+	const _Bool negative = *word == '-';
+	word += negative || *word == '+';
+	if (*word == '\0')
+		return -2;
+	if (strcmp(word, "0") == 0)
 		return 0;
 	while (*word != '\0') {
 		double count = number(word, &word);
@@ -43,6 +60,8 @@ long long parse_duration(const char *word)
 			return -2;
 		sum += count * unit;
 	}
+	if (negative && sum > 0)
+		return -1;
 	/* Anything that is not nothing waits at least a moment. */
 	return sum > 1e15 ? -1 : sum < 1 && sum > 0 ? 1 : (long long)sum;
 }

@@ -7,11 +7,13 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "duration.h"
 #include "process.h"
 #include "read.h"
+#include "rootless.h"
 #include "text.h"
 #include "verbs.h"
 
@@ -68,22 +70,38 @@ static int become_node(size_t count, char **words)
 	return 254;
 }
 
-/* Whether a configuration moves the data directory; Node reads it then, and says --dir when it comes back. */
+static _Bool has_configuration(const char *path)
+{
+	_Bool found = 0;
+	DIR *directory = opendir(path);
+	if (directory == NULL)
+		return 0;
+	for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+		size_t length = strlen(entry->d_name);
+		found = found || (length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0);
+	}
+	closedir(directory);
+	return found;
+}
+
+/* Whether a configuration moves the data directory; Node reads it then, and says --dir when it comes back. An
+ * ordinary user's data is moved by that user only. */
 static _Bool paths_configured(void)
 {
-	static const char *const directories[] = {"/etc/gantry/paths.d", "/usr/lib/gantry/paths.d"};
-	_Bool found = 0;
-	for (size_t i = 0; i < 2; i++) {
-		DIR *directory = opendir(directories[i]);
-		if (directory == NULL)
-			continue;
-		for (const struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-			size_t length = strlen(entry->d_name);
-			found = found || (length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0);
-		}
-		closedir(directory);
-	}
-	return found;
+	char path[PATH_MAX] = "";
+	struct text t = TEXT_IN(path);
+	if (geteuid() == 0)
+		return has_configuration("/etc/gantry/paths.d") || has_configuration("/usr/lib/gantry/paths.d");
+	const char *own = user_directory("XDG_CONFIG_HOME", ".config");
+	text_add(&t, own != NULL ? own : "");
+	text_add(&t, "/paths.d");
+	return own == NULL || has_configuration(path);
+}
+
+/* Where pods are unless the command line or a configuration says otherwise. */
+static const char *default_data(void)
+{
+	return geteuid() == 0 ? "/var/lib/gantry" : user_directory("XDG_DATA_HOME", ".local/share");
 }
 
 /* The value of option `name` at word *at, as `--name=value` or in the next word; NULL when it is not this option. */
@@ -195,19 +213,40 @@ static int status(const struct words *w, long long ready, long long ended)
 	return become_node(argc, argv);
 }
 
+/* What lies in a data directory names programs that are run, as whoever uses it: so nobody uses another's, nor one
+ * where others may have put them. */
+static _Bool is_own(const char *data)
+{
+	struct stat st;
+	if (stat(data, &st) < 0)
+		return 1;
+	if (st.st_uid != geteuid())
+		complain("the data directory ", data, " belongs to another user: use it as that user, or choose one of your own with --dir");
+	else if ((st.st_mode & S_IWOTH) != 0)
+		complain("the data directory ", data, " can be written to by everybody: chmod o-w it, or choose another with --dir");
+	else
+		return 1;
+	return 0;
+}
+
 /* The exit code, or -1 when Node has to see to it, if only to say what is wrong with the words. */
 static int carry_out(const char *verb, struct words *w)
 {
 	if (!read_uuid_file(w) || w->count == 0)
 		return -1;
 	if (w->data == NULL) {
-		if (paths_configured())
+		w->data = paths_configured() ? NULL : default_data();
+		if (w->data == NULL)
 			return -1;
-		w->data = "/var/lib/gantry";
 	}
 	subcommand = verb;
-	if (strcmp(verb, "run-prepared") == 0)
-		return w->count == 1 ? run_prepared(w->data, w->operands[0]) : -1;
+	if (!is_own(w->data))
+		return 254;
+	if (strcmp(verb, "run-prepared") == 0) {
+		if (w->count != 1)
+			return -1;
+		return geteuid() != 0 && enter_own_namespace() < 0 ? 254 : run_prepared(w->data, w->operands[0]);
+	}
 	if (strcmp(verb, "enter") == 0)
 		return enter_pod(w->data, w->app, w->operands[0], w->operands + 1);
 	if (strcmp(verb, "stop") == 0)
@@ -219,17 +258,59 @@ static int carry_out(const char *verb, struct words *w)
 	return status(w, ready, ended);
 }
 
+/* Whether `word` is one of the NULL-terminated `words`. */
+static _Bool is_one_of(const char *word, const char *const *words)
+{
+	while (*words != NULL && strcmp(word, *words) != 0)
+		words++;
+	return *words != NULL;
+}
+
+/* The command among the words; NULL where there is none. */
+static const char *command_of(char **argv)
+{
+	static const char *const valued[] = {"--dir", "--insecure-options", "--local-config", "--system-config", "--user-config", NULL};
+	for (; *argv != NULL; argv++) {
+		if ((*argv)[0] != '-')
+			return *argv;
+		if (is_one_of(*argv, valued) && argv[1] != NULL)
+			argv++;
+	}
+	return NULL;
+}
+
+/* Whether someone only wants to read how a command is used. */
+static _Bool asks_for_help(char **argv)
+{
+	static const char *const help[] = {"--help", "-h", NULL};
+	while (*argv != NULL && strcmp(*argv, "--") != 0 && !is_one_of(*argv, help))
+		argv++;
+	return *argv != NULL && strcmp(*argv, "--") != 0;
+}
+
+/* What an ordinary user's Node needs no namespace for: what touches no layer, and what looks at the processes of
+ * pods, over which only who stands outside of their namespaces has power. */
+static _Bool works_outside(char **words)
+{
+	static const char *const verbs[] = {"version", "help", "man",  "completion", "list",
+					    "status",  "stop", "enter", "stage1",     NULL};
+	const char *command = command_of(words);
+	return command == NULL || is_one_of(command, verbs) || asks_for_help(words);
+}
+
 int main(int argc, char **argv)
 {
 	mend_inheritance();
+	know_user();
 	struct words w = {.operands = calloc((size_t)argc + 2, sizeof(char *))};
 	const char *verb = w.operands != NULL && argc > 1 ? read_words(&w, argv) : NULL;
-	int code = -1;
-	if (verb != NULL && geteuid() == 0) /* Node says why not */
-		code = carry_out(verb, &w);
+	int code = verb != NULL ? carry_out(verb, &w) : -1;
 	free(w.operands);
 	if (code >= 0)
 		return code;
+	subcommand = argc > 1 ? command_of(argv + 1) : NULL;
+	if (geteuid() != 0 && !works_outside(argv + 1) && enter_own_namespace() < 0)
+		return 254;
 	subcommand = verb != NULL ? verb : "gantry";
 	return become_node((size_t)argc - 1, argv + 1);
 }

@@ -28,13 +28,19 @@ static const struct rule {
 	[WORD_GRACE] = {"grace", "n", IN_SUPERVISOR},
 	[WORD_OUTPUT] = {"output", "o", IN_SUPERVISOR},
 	[WORD_MUTABLE] = {"mutable", "", IN_SUPERVISOR},
-	[WORD_MAKE_CGROUP] = {"make-cgroup", "A", IN_SUPERVISOR},
+	[WORD_MAKE_CGROUP] = {"make-cgroup", "A", IN_SUPERVISOR | IN_OUTSIDE | IN_POD},
+	[WORD_SET_CGROUP] = {"set-cgroup", "AFtO?", IN_SUPERVISOR | IN_OUTSIDE | IN_POD},
+	[WORD_DEVICE_ACCESS] = {"device-access", "AD*", IN_SUPERVISOR},
 	[WORD_JOIN_CGROUP] = {"join-cgroup", "A", IN_SUPERVISOR},
+	[WORD_MAP_USERS] = {"map-users", "nnn", IN_SUPERVISOR},
+	[WORD_MAP_GROUPS] = {"map-groups", "nnn", IN_SUPERVISOR},
+	[WORD_HOLD_LOCK] = {"hold-lock", "A", IN_SUPERVISOR},
 	[WORD_PRIVATE_MOUNTS] = {"private-mounts", "", IN_OUTSIDE | IN_POD},
 	[WORD_HOSTNAME] = {"hostname", "t", IN_ANY},
 	[WORD_LOOPBACK] = {"loopback", "", IN_ANY},
 	[WORD_MOUNT] = {"mount", "tptft*", IN_ANY},
 	[WORD_MOUNT_ATTRIBUTES] = {"mount-attributes", "pfr?", IN_ANY},
+	[WORD_OPEN_CGROUP] = {"open-cgroup", "sA", IN_OUTSIDE | IN_POD},
 	[WORD_OPEN_TREE] = {"open-tree", "spr?", IN_ANY},
 	[WORD_MOVE_TREE] = {"move-tree", "sp", IN_ANY},
 	[WORD_TREE_ATTRIBUTES] = {"tree-attributes", "sfr?", IN_ANY},
@@ -45,8 +51,12 @@ static const struct rule {
 	[WORD_SYMLINK] = {"symlink", "pp", IN_ANY},
 	[WORD_PIVOT_ROOT] = {"pivot-root", "p", IN_ANY},
 	[WORD_OPEN_TERMINAL] = {"open-terminal", "p", IN_POD},
+	[WORD_SYSCTL] = {"sysctl", "pt", IN_POD},
+	[WORD_BECOME_ROOT] = {"become-root", "", IN_POD},
 	[WORD_JOURNAL_SOCKET] = {"journal-socket", "p", IN_OUTSIDE},
 	[WORD_SPAWN] = {"spawn", "ptt*", IN_OUTSIDE},
+	[WORD_JOIN_USERS] = {"join-users", "", IN_OUTSIDE},
+	[WORD_ENTER_CGROUP] = {"enter-cgroup", "sA", IN_APP},
 	[WORD_UNSHARE] = {"unshare", "M", IN_APP},
 	[WORD_MASK] = {"mask", "p", IN_APP},
 	[WORD_READ_ONLY] = {"read-only", "p", IN_APP},
@@ -57,12 +67,17 @@ static const struct rule {
 	[WORD_NO_NEW_PRIVILEGES] = {"no-new-privileges", "", IN_OUTSIDE | IN_APP},
 	[WORD_CAPS_OF_EVERY_USER] = {"caps-of-every-user", "", IN_OUTSIDE},
 	[WORD_NO_USER_NAMESPACES] = {"no-user-namespaces", "", IN_APP},
+	[WORD_SECCOMP] = {"seccomp", "b", IN_APP},
 	[WORD_RLIMIT] = {"rlimit", "lvv", IN_APP},
+	[WORD_OOM_SCORE] = {"oom-score", "z", IN_APP},
+	[WORD_LABEL] = {"label", "Lt", IN_APP},
 	[WORD_ENV] = {"env", "et", IN_OUTSIDE | IN_APP},
 	[WORD_CHDIR] = {"chdir", "p", IN_APP},
 	[WORD_STOP_SIGNAL] = {"stop-signal", "S", IN_APP},
+	[WORD_SILENCE] = {"silence", "ii*", IN_APP},
 	[WORD_EXEC] = {"exec", "ptt*", IN_OUTSIDE | IN_APP},
 	[WORD_INITRD] = {"initrd", "pppp*", IN_OUTSIDE},
+	[WORD_TELL_OOM] = {"tell-oom", "NAF", IN_TEARDOWN},
 	[WORD_REMOVE_CGROUP] = {"remove-cgroup", "A", IN_TEARDOWN},
 };
 
@@ -185,71 +200,127 @@ static int read_words(struct reader *r, struct plan *plan, size_t size)
 	return 0;
 }
 
-/* Of the plan of one app: what is done outside of the pod for it, then its own section. */
-static struct section *open_app_section(struct plan *plan, const struct step *step, _Bool is_app, unsigned *kind)
+/* Where in the plan reading stands. */
+struct place {
+	unsigned kind;  /* of the section: IN_…; 0 before the first */
+	enum part part; /* of an app, with IN_APP */
+	_Bool of_app;   /* it is the plan of one app */
+};
+
+const char *part_name(enum part part)
 {
-	if (is_app && *kind == IN_OUTSIDE) {
-		*kind = IN_APP;
+	static const char *const names[PARTS] = {"pre-start", "app", "post-stop"};
+	return names[part];
+}
+
+/* -1: this is no section of an app. */
+static int part_named(const char *name)
+{
+	for (int part = 0; part < PARTS; part++)
+		if (strcmp(name, part_name((enum part)part)) == 0)
+			return part;
+	return -1;
+}
+
+/* Where that section is kept; NULL without memory. */
+static struct section *place_of_handler(struct plan *plan, size_t app, enum part part)
+{
+	if (plan->handlers == NULL)
+		plan->handlers = calloc((size_t)2 * MAX_APPS, sizeof *plan->handlers);
+	return plan->handlers != NULL ? &plan->handlers[2 * app + (part == PART_POST_STOP)] : NULL;
+}
+
+/* Whether another app may begin here. */
+static _Bool takes_app(const struct plan *plan, const struct place *at, const char *name)
+{
+	_Bool here = at->of_app ? at->kind == IN_OUTSIDE : at->kind == IN_POD || at->kind == IN_APP;
+	return here && plan->app_count < MAX_APPS && plan_app(plan, name) == NULL;
+}
+
+/* A handler stands beside its app: pre-start before it, post-stop behind it. */
+static struct section *open_part(struct plan *plan, const struct place *at, enum part part, const char *name)
+{
+	_Bool within = at->kind == IN_APP;
+	if (within && at->part == PART_PRE_START) {
+		if (part != PART_MAIN || strcmp(app_part(plan, plan->app_count, PART_PRE_START)->name, name) != 0)
+			return NULL;
 		return &plan->apps[plan->app_count++];
 	}
-	if (*kind != 0 || strcmp(step->argv[0], "outside") != 0)
+	if (part == PART_POST_STOP) {
+		if (!within || at->part != PART_MAIN || strcmp(plan->apps[plan->app_count - 1].name, name) != 0)
+			return NULL;
+		return place_of_handler(plan, plan->app_count - 1, part);
+	}
+	if (!takes_app(plan, at, name))
 		return NULL;
-	*kind = IN_OUTSIDE;
-	return &plan->outside;
+	return part == PART_MAIN ? &plan->apps[plan->app_count++] : place_of_handler(plan, plan->app_count, part);
+}
+
+/* A section that is of no app, or NULL where it may not be here. */
+static struct section *open_common(struct plan *plan, const struct place *at, const char *name, unsigned *kind)
+{
+	if (strcmp(name, "supervisor") == 0 && at->kind == 0 && !at->of_app) {
+		*kind = IN_SUPERVISOR;
+		return &plan->supervisor;
+	}
+	if (strcmp(name, "outside") == 0 && at->kind == (at->of_app ? 0 : IN_SUPERVISOR)) {
+		*kind = IN_OUTSIDE;
+		return &plan->outside;
+	}
+	if (at->of_app)
+		return NULL;
+	if (strcmp(name, "pod") == 0 && (at->kind == IN_SUPERVISOR || at->kind == IN_OUTSIDE)) {
+		*kind = IN_POD;
+		return &plan->pod;
+	}
+	_Bool last = at->kind == IN_POD || (at->kind == IN_APP && at->part != PART_PRE_START);
+	if (strcmp(name, "teardown") != 0 || !last)
+		return NULL;
+	*kind = IN_TEARDOWN;
+	return &plan->teardown;
 }
 
 /* The section a `section` step opens, or NULL when it may not be here. */
-static struct section *open_section(struct plan *plan, const struct step *step, _Bool of_app, unsigned *kind)
+static struct section *open_section(struct plan *plan, const struct step *step, struct place *at)
 {
 	const char *name = step->argv[0];
 	struct section *section = NULL;
-	_Bool is_app = name != NULL && strcmp(name, "app") == 0;
+	int part = name != NULL ? part_named(name) : -1;
+	unsigned kind = IN_APP;
 
-	if (name == NULL || is_app != (step->argc == 2))
+	if (name == NULL || (part >= 0) != (step->argc == 2))
 		return NULL;
-	if (of_app) {
-		section = open_app_section(plan, step, is_app, kind);
-	} else if (is_app && plan->pod.name != NULL && plan->teardown.name == NULL && plan->app_count < MAX_APPS &&
-	    plan_app(plan, step->argv[1]) == NULL) {
-		section = &plan->apps[plan->app_count++];
-		*kind = IN_APP;
-	} else if (strcmp(name, "supervisor") == 0 && *kind == 0) {
-		section = &plan->supervisor;
-		*kind = IN_SUPERVISOR;
-	} else if (strcmp(name, "outside") == 0 && *kind == IN_SUPERVISOR) {
-		section = &plan->outside;
-		*kind = IN_OUTSIDE;
-	} else if (strcmp(name, "pod") == 0 && (*kind == IN_SUPERVISOR || *kind == IN_OUTSIDE)) {
-		section = &plan->pod;
-		*kind = IN_POD;
-	} else if (strcmp(name, "teardown") == 0 && (*kind == IN_APP || *kind == IN_POD)) {
-		section = &plan->teardown;
-		*kind = IN_TEARDOWN;
-	}
-	if (section != NULL) {
-		section->name = is_app ? step->argv[1] : name;
-		section->steps = (struct step *)step + 1;
-	}
+	if (part >= 0)
+		section = open_part(plan, at, (enum part)part, step->argv[1]);
+	else
+		section = open_common(plan, at, name, &kind);
+	if (section == NULL)
+		return NULL;
+	*at = (struct place){.kind = kind, .part = part >= 0 ? (enum part)part : PART_MAIN, .of_app = at->of_app};
+	section->name = part >= 0 ? step->argv[1] : name;
+	section->steps = (struct step *)step + 1;
 	return section;
 }
 
 static int divide(struct plan *plan, const struct reader *r, _Bool of_app)
 {
 	struct section *section = NULL;
-	unsigned kind = 0;
+	struct place at = {.of_app = of_app};
 
 	for (size_t i = 0; i < r->count; i++) {
 		const struct step *step = &r->steps[i];
 		if (step->word == WORD_SECTION) {
-			section = open_section(plan, step, of_app, &kind);
+			section = open_section(plan, step, &at);
 			if (section == NULL)
 				return refuse_plan("misplaced section ", step->argv[0]);
-		} else if (section == NULL || (rules[step->word].sections & kind) == 0) {
+		} else if (section == NULL || (rules[step->word].sections & at.kind) == 0) {
 			return refuse_plan("misplaced step ", rules[step->word].word);
 		} else {
 			section->count++;
 		}
 	}
+	if (at.kind == IN_APP && at.part == PART_PRE_START)
+		return refuse_plan("pre-start without its app", "");
 	return 0;
 }
 

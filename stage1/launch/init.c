@@ -16,6 +16,7 @@
 #include "apps.h"
 #include "channel.h"
 #include "clock.h"
+#include "credentials.h"
 #include "descendants.h"
 #include "ending.h"
 #include "log.h"
@@ -23,13 +24,14 @@
 #include "process.h"
 #include "pty.h"
 #include "step.h"
+#include "users.h"
 
 static struct {
 	const struct plan *plan;
 	struct launch launch;
 	int channel, signals;
-	_Bool stopping, killed;
-	long long deadline; /* of the grace, while stopping */
+	_Bool stopping, extended, killed;
+	long long deadline; /* of the grace, while stopping; once more for event handlers where `extended` */
 } pod;
 
 /* --- becoming init ----------------------------------------------------------------------------- */
@@ -117,10 +119,25 @@ static void empty_input(void)
 	close(null);
 }
 
+/* Until the supervisor has mapped the users of the pod, nothing can be done as any of them; what it has had made
+ * outside comes with that. */
+static void await_users(void)
+{
+	struct pollfd peer = {.fd = pod.channel, .events = POLLIN};
+	struct order order;
+	int fds[MAX_ATTACHED], got;
+	size_t count;
+	while ((got = receive_order(pod.channel, &order, fds, &count)) == 0)
+		poll(&peer, 1, -1);
+	if (got < 0 || order.kind != ORDER_BEGIN)
+		_exit(254);
+	for (size_t i = 0; i < count; i++)
+		pod.launch.slots[order.slots[i] % MAX_SLOTS] = fds[i];
+}
+
 static void make_pod(void)
 {
 	const struct section *section = &pod.plan->pod;
-	begin_launch(&pod.launch);
 	pod.launch.raw = pod.plan->output == OUTPUT_RAW;
 	umask(0);
 	for (size_t i = 0; i < section->count; i++) {
@@ -148,6 +165,19 @@ static void let_go(void)
 			close(pod.launch.slots[i]);
 }
 
+/* Every app has its process, and takes what it needs by itself: an app with CAP_SYS_PTRACE, which has init in its hands, has
+ * no more of it than that. Where apps are still to come init starts them; without a PID namespace it is not to be seen. */
+static void give_up_powers(void)
+{
+	if (pod.plan->mutable || !first_process())
+		return;
+	int status = keep_kill_alone();
+	if (status < 0) {
+		errno = -status;
+		fail_call(pod.channel, "capabilities of init");
+	}
+}
+
 /* A mutable pod is ready when apps can come. */
 static void be_ready(void)
 {
@@ -164,14 +194,25 @@ static void stop(void)
 		return;
 	pod.stopping = 1;
 	pod.deadline = milliseconds() + pod.plan->grace * 1000LL;
-	signal_apps(0);
-	signal_apps(SIGCONT);
+	stop_apps();
 }
 
 static void kill_all(void)
 {
 	pod.killed = 1;
+	give_up_handlers();
 	kill_rest();
+}
+
+/* The apps go; their event handlers that are still to come have the same time again. */
+static void end_grace(void)
+{
+	if (pod.extended || !kill_apps()) {
+		kill_all();
+		return;
+	}
+	pod.extended = 1;
+	pod.deadline = milliseconds() + pod.plan->grace * 1000LL;
 }
 
 /* Only from outside of the pod, of whose processes the kernel tells init no PID. */
@@ -249,7 +290,7 @@ static nfds_t gather(struct pollfd *fds)
 
 static void wait_and_serve(void)
 {
-	struct pollfd fds[2 + 3 * MAX_APPS + 3];
+	struct pollfd fds[2 + MAX_APPS + LOG_FDS];
 	if (poll(fds, gather(fds), time_left()) < 0 && errno != EINTR)
 		fail_call(pod.channel, "poll");
 	obey();
@@ -257,15 +298,17 @@ static void wait_and_serve(void)
 	log_serve(false);
 	reap();
 	kill_overdue();
-	if (pod.killed || (pod.stopping && milliseconds() >= pod.deadline))
+	if (pod.killed)
 		kill_all();
+	else if (pod.stopping && milliseconds() >= pod.deadline)
+		end_grace();
 }
 
 /* With every process gone, what is in the pipes is all there is. It is passed on however slowly it is
  * read, unless the pod is being stopped: then for the rest of the grace, and a second at least. */
 static void finish_logs(void)
 {
-	struct pollfd fds[2 + 3 * MAX_APPS + 3];
+	struct pollfd fds[2 + MAX_APPS + LOG_FDS];
 	long long least = milliseconds() + 1000;
 	pod.killed = 0;
 	for (;;) {
@@ -295,9 +338,16 @@ void run_init(const struct plan *plan, int channel)
 		fail_call(pod.channel, "session keyring");
 	settle_descriptors();
 	settle_signals();
+	begin_launch(&pod.launch);
+	if (has_own_users(plan))
+		await_users();
 	make_pod();
 	start_apps(plan, &pod.launch, channel);
-	let_go();
+	/* Event handlers, and the apps that wait for one, find what the first found. */
+	if (plan->handlers == NULL) {
+		let_go();
+		give_up_powers();
+	}
 	if (plan->mutable)
 		be_ready();
 	while (!apps_exited() || (plan->mutable && !pod.stopping))

@@ -24,7 +24,6 @@ struct log_stream {
 };
 
 static struct output outputs[2];
-#define MAX_STREAMS ((size_t)MAX_APPS * 2)
 static struct log_stream *streams[MAX_STREAMS];
 static size_t count;
 static int journal = -1;

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "plan.h"
+
 /* A longer line is split. */
 #define LONGEST_LINE 8192
 
@@ -17,7 +19,10 @@ int log_open(const char *name, int which);
 void log_writer(pid_t pid);
 /* From now on each line is also an entry of the journal that `socket` leads to. */
 void log_to_journal(int socket);
-/* What to wait for: at most two per app, and three. */
+/* Two of each app, and as many of each of its event handlers, which may leave somebody who writes. */
+#define MAX_STREAMS ((size_t)MAX_APPS * 2 * PARTS)
+#define LOG_FDS (MAX_STREAMS + 3)
+/* What to wait for, LOG_FDS at most. */
 nfds_t log_gather(struct pollfd *fds);
 /* Moves output along as far as can be without waiting. `last`: every writer is gone, so an empty pipe is
  * at its end, whoever was handed a copy of it. */

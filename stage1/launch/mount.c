@@ -34,6 +34,7 @@ static const struct {
 	{"relatime", MOUNT_ATTR_RELATIME, MOUNT_ATTR__ATIME, 0},
 	{"noatime", MOUNT_ATTR_NOATIME, MOUNT_ATTR__ATIME, 0},
 	{"strictatime", MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME, 0},
+	{"users", MOUNT_ATTR_IDMAP, 0, 0},
 	{"private", 0, 0, MS_PRIVATE},
 	{"slave", 0, 0, MS_SLAVE},
 	{"shared", 0, 0, MS_SHARED},
@@ -74,8 +75,13 @@ _Bool mount_flags_ok(const char *text)
 	return parse_flags(text, &flags);
 }
 
-static int set_attributes(int mount, struct flags *flags, _Bool recursive)
+static int set_attributes(const struct launch *launch, int mount, struct flags *flags, _Bool recursive)
 {
+	if ((flags->attributes.attr_set & MOUNT_ATTR_IDMAP) != 0) {
+		if (launch->users < 0)
+			return -EINVAL;
+		flags->attributes.userns_fd = (uint64_t)launch->users;
+	}
 	if (flags->attributes.attr_set == 0 && flags->attributes.attr_clr == 0 && flags->attributes.propagation == 0)
 		return 0;
 	return outcome(mount_setattr(mount, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U), &flags->attributes,
@@ -185,18 +191,17 @@ int detached_mount(const char *type)
 
 int perform_mount(struct launch *launch, const struct step *step)
 {
-	(void)launch;
 	char **argv = step->argv;
 	struct flags flags;
 	int tree, status = 0;
 
 	if (!parse_flags(argv[3], &flags) || (flags.bind && step->argc > 4) ||
-	    (!flags.bind && flags.attributes.propagation != 0))
+	    (!flags.bind && (flags.attributes.propagation != 0 || (flags.attributes.attr_set & MOUNT_ATTR_IDMAP) != 0)))
 		return -EINVAL;
 	if (flags.bind) {
 		tree = clone_tree(argv[0], flags.recursive);
 		if (tree >= 0)
-			status = set_attributes(tree, &flags, flags.recursive);
+			status = set_attributes(launch, tree, &flags, flags.recursive);
 	} else {
 		tree = new_mount(argv[2], argv[0], (const char *const *)argv + 4, flags.attributes.attr_set);
 	}
@@ -210,12 +215,11 @@ int perform_mount(struct launch *launch, const struct step *step)
 
 int perform_mount_attributes(struct launch *launch, const struct step *step)
 {
-	(void)launch;
 	struct flags flags;
 	int at = open_path(step->argv[0], 0);
 	if (at < 0)
 		return at;
-	int status = parse_flags(step->argv[1], &flags) ? set_attributes(at, &flags, step->argc == 3) : -EINVAL;
+	int status = parse_flags(step->argv[1], &flags) ? set_attributes(launch, at, &flags, step->argc == 3) : -EINVAL;
 	close(at);
 	return status;
 }
@@ -272,14 +276,9 @@ static _Bool is_shared(int at)
 	return shared;
 }
 
-static int *slot(struct launch *launch, const struct step *step)
-{
-	return &launch->slots[strtoul(step->argv[0], NULL, 10) % MAX_SLOTS];
-}
-
 int perform_open_tree(struct launch *launch, const struct step *step)
 {
-	int *held = slot(launch, step);
+	int *held = slot_of(launch, step);
 	if (*held >= 0)
 		return -EEXIST;
 	int at = open_path(step->argv[1], 0);
@@ -297,7 +296,7 @@ int perform_open_tree(struct launch *launch, const struct step *step)
 
 int perform_move_tree(struct launch *launch, const struct step *step)
 {
-	int *held = slot(launch, step);
+	int *held = slot_of(launch, step);
 	if (*held < 0)
 		return -EBADF;
 	int status = attach_tree(*held, step->argv[1]);
@@ -309,10 +308,10 @@ int perform_move_tree(struct launch *launch, const struct step *step)
 int perform_tree_attributes(struct launch *launch, const struct step *step)
 {
 	struct flags flags;
-	int held = *slot(launch, step);
+	int held = *slot_of(launch, step);
 	if (held < 0)
 		return -EBADF;
-	return parse_flags(step->argv[1], &flags) ? set_attributes(held, &flags, step->argc == 3) : -EINVAL;
+	return parse_flags(step->argv[1], &flags) ? set_attributes(launch, held, &flags, step->argc == 3) : -EINVAL;
 }
 
 /* A descriptor of an empty read-only directory. One file system serves all masks: the first is
@@ -368,12 +367,11 @@ int perform_mask(struct launch *launch, const struct step *step)
 
 int perform_read_only(struct launch *launch, const struct step *step)
 {
-	(void)launch;
 	struct flags flags = {.attributes = {.attr_set = MOUNT_ATTR_RDONLY}};
 	int tree = clone_tree_at(open_straight_path(step->argv[0]), 1);
 	if (tree < 0)
 		return tree == -ENOENT || tree == -ENOTDIR ? 0 : tree;
-	int status = set_attributes(tree, &flags, 1);
+	int status = set_attributes(launch, tree, &flags, 1);
 	if (status == 0)
 		status = attach_tree(tree, step->argv[0]);
 	close(tree);

@@ -5,7 +5,8 @@
 #include <stddef.h>
 
 #define MAX_APPS 64
-#define MAX_SLOTS 64
+/* Mounts lie in the first 64; control groups, four for each app, in the others. */
+#define MAX_SLOTS 320
 
 enum word {
 	WORD_SECTION,
@@ -15,13 +16,19 @@ enum word {
 	WORD_OUTPUT,
 	WORD_MUTABLE,
 	WORD_MAKE_CGROUP,
+	WORD_SET_CGROUP,
+	WORD_DEVICE_ACCESS,
 	WORD_JOIN_CGROUP,
+	WORD_MAP_USERS,
+	WORD_MAP_GROUPS,
+	WORD_HOLD_LOCK,
 	/* pod and app */
 	WORD_PRIVATE_MOUNTS,
 	WORD_HOSTNAME,
 	WORD_LOOPBACK,
 	WORD_MOUNT,
 	WORD_MOUNT_ATTRIBUTES,
+	WORD_OPEN_CGROUP,
 	WORD_OPEN_TREE,
 	WORD_MOVE_TREE,
 	WORD_TREE_ATTRIBUTES,
@@ -32,10 +39,14 @@ enum word {
 	WORD_SYMLINK,
 	WORD_PIVOT_ROOT,
 	WORD_OPEN_TERMINAL,
+	WORD_SYSCTL,
+	WORD_BECOME_ROOT,
 	/* outside */
 	WORD_JOURNAL_SOCKET,
 	WORD_SPAWN,
+	WORD_JOIN_USERS,
 	/* app */
+	WORD_ENTER_CGROUP,
 	WORD_UNSHARE,
 	WORD_MASK,
 	WORD_READ_ONLY,
@@ -46,14 +57,19 @@ enum word {
 	WORD_NO_NEW_PRIVILEGES,
 	WORD_CAPS_OF_EVERY_USER,
 	WORD_NO_USER_NAMESPACES,
+	WORD_SECCOMP,
 	WORD_RLIMIT,
+	WORD_OOM_SCORE,
+	WORD_LABEL,
 	WORD_ENV,
 	WORD_CHDIR,
 	WORD_STOP_SIGNAL,
+	WORD_SILENCE,
 	WORD_EXEC,
 	/* outside, for a machine */
 	WORD_INITRD,
 	/* teardown */
+	WORD_TELL_OOM,
 	WORD_REMOVE_CGROUP,
 	WORDS
 };
@@ -63,6 +79,9 @@ struct step {
 	size_t argc;
 	char **argv; /* argc words, then NULL */
 };
+
+/* What of an app is executed, in this order: its event handlers before and after its own program. */
+enum part { PART_PRE_START, PART_MAIN, PART_POST_STOP, PARTS };
 
 struct section {
 	const char *name; /* of an app; otherwise the kind */
@@ -78,11 +97,14 @@ struct plan {
 	struct section supervisor, outside, pod, teardown;
 	struct section apps[MAX_APPS];
 	size_t app_count;
+	struct section *handlers; /* pre-start and post-stop of each app in turn, those without steps not there; NULL: none */
 	/* What every reader asks of section supervisor. */
 	unsigned long long namespaces; /* CLONE_NEW… */
 	unsigned grace;                /* seconds */
 	enum output_kind output;
 	_Bool mutable; /* apps come and go while the pod runs */
+	/* Of an app's own plan: its mounts are made for a pod with users of its own. */
+	_Bool joins_users;
 	/* What all of the above points into. */
 	char *bytes, **arguments;
 	struct step *steps;
@@ -95,10 +117,17 @@ int read_plan(struct plan *plan, const char *path);
 /* The plan of an app of a mutable pod, `apps/NAME/plan`: an open file, or -1 with errno. */
 int open_app_plan(const char *app);
 /* Reads and checks such a plan, whatever the file's offset: section outside, then that of `app`. Refuses as
- * read_plan does. */
-int read_app_plan(struct plan *plan, const char *app, int fd);
+ * read_plan does. `received`: from one who has made sure whose file it is, which in another user namespace cannot be
+ * told. */
+int read_app_plan(struct plan *plan, const char *app, int fd, _Bool received);
 
+/* Whether the pod has users of its own. */
+_Bool has_own_users(const struct plan *plan);
 const struct section *plan_app(const struct plan *plan, const char *name);
+/* A part of app number `app`; NULL where there is none. */
+const struct section *app_part(const struct plan *plan, size_t app, enum part part);
+/* Milliseconds that an orderly stop may take: the grace, and what comes after an app's end as long again. */
+long long stopping_time(const struct plan *plan);
 const char *word_name(enum word word);
 
 #endif

@@ -26,15 +26,6 @@ _Bool pod_is_locked(const char *directory)
 	return locked;
 }
 
-/* `/proc/PID/REST` */
-static void proc_path(struct text *t, pid_t pid, const char *rest)
-{
-	text_add(t, "/proc/");
-	text_number(t, pid, 0, ' ');
-	text_add(t, "/");
-	text_add(t, rest);
-}
-
 /* Whether descriptor `name` of /proc/PID/fd is the pod directory, and holds its exclusive lock: those who look
  * at the state of a pod hold a shared one for a moment. */
 static _Bool is_lock(pid_t pid, int descriptors, const char *name, const struct stat *directory)
@@ -42,7 +33,7 @@ static _Bool is_lock(pid_t pid, int descriptors, const char *name, const struct 
 	char path[64], content[2048];
 	struct text t = TEXT_IN(path);
 	struct statx st;
-	proc_path(&t, pid, "fdinfo/");
+	process_path(&t, pid, "fdinfo/");
 	text_add(&t, name);
 	if (read_small(path, content, sizeof content) <= 0 || strstr(content, "FLOCK  ADVISORY  WRITE") == NULL)
 		return 0;
@@ -57,7 +48,7 @@ static _Bool holds_lock(pid_t pid)
 	struct text t = TEXT_IN(path);
 	struct stat directory;
 	_Bool held = 0;
-	proc_path(&t, pid, "fd");
+	process_path(&t, pid, "fd");
 	DIR *descriptors = stat(".", &directory) == 0 ? opendir(path) : NULL;
 	if (descriptors == NULL)
 		return 0;
@@ -100,7 +91,7 @@ static pid_t status_number(pid_t pid, const char *field)
 	static char content[LONGEST_LIST];
 	char path[64];
 	struct text t = TEXT_IN(path);
-	proc_path(&t, pid, "status");
+	process_path(&t, pid, "status");
 	if (read_small(path, content, sizeof content) <= 0)
 		return -1;
 	char *line = strstr(content, field);
@@ -176,7 +167,7 @@ int find_app(const struct running_pod *pod, pid_t pid, pid_t *seen)
 	static char content[LONGEST_LIST];
 	char path[96];
 	struct text t = TEXT_IN(path);
-	proc_path(&t, pod->init_pid, "task/");
+	process_path(&t, pod->init_pid, "task/");
 	text_number(&t, pod->init_pid, 0, ' ');
 	text_add(&t, "/children");
 	if (read_small(path, content, sizeof content) <= 0)

@@ -29,6 +29,22 @@ pid_t clone_process(unsigned long long namespaces, int *pidfd, int cgroup)
 	return (pid_t)syscall(SYS_clone3, &args, sizeof args);
 }
 
+void process_path(struct text *t, pid_t pid, const char *rest)
+{
+	text_add(t, "/proc/");
+	text_number(t, pid, 0, ' ');
+	text_add(t, "/");
+	text_add(t, rest);
+}
+
+int open_process_file(pid_t pid, const char *rest, int flags)
+{
+	char path[64];
+	struct text t = TEXT_IN(path);
+	process_path(&t, pid, rest);
+	return open(path, flags | O_CLOEXEC);
+}
+
 int open_pidfd(pid_t pid)
 {
 	return (int)syscall(SYS_pidfd_open, pid, 0);

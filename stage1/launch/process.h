@@ -1,12 +1,17 @@
-/* Starting processes in namespaces and control groups, and keeping the launcher's file out of reach. */
+/* Starting processes in namespaces and control groups, what the kernel says of them, and keeping the launcher's file out of reach. */
 #ifndef GANTRY_PROCESS_H
 #define GANTRY_PROCESS_H
 
 #include <sys/types.h>
 
+#include "text.h"
+
 /* Like fork, with CLONE_NEW… `namespaces`; *pidfd receives the child's. `cgroup` is the descriptor of a
  * cgroup v2 directory the child is born in, or -1. Linux 5.7. */
 pid_t clone_process(unsigned long long namespaces, int *pidfd, int cgroup);
+/* `/proc/PID/REST`: its path, and opened with these flags and close-on-exec, or -1 with errno. */
+void process_path(struct text *t, pid_t pid, const char *rest);
+int open_process_file(pid_t pid, const char *rest, int flags);
 int open_pidfd(pid_t pid);
 /* 0 when sent. */
 int signal_pidfd(int pidfd, int number);

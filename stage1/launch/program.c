@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "filter.h"
 #include "path.h"
 
 /* Where NAME=… of the environment is, or its end. */
@@ -64,6 +65,9 @@ int become_program(struct launch *launch, const struct step *exec)
 	/* Whatever a caller left open beyond the standard streams ends here (CVE-2024-21626). */
 	if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
 		return -errno;
+	int status = load_filter(launch);
+	if (status < 0)
+		return status;
 	execve(exec->argv[0], exec->argv + 1, launch->environment != NULL ? launch->environment : none);
 	return -errno;
 }

@@ -11,6 +11,13 @@
 #include "mount.h"
 #include "path.h"
 
+static void drop(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 /* Opens the ptmx at `path`, which must be the device: the path is resolved first, then reopened. */
 static int open_master(const char *path)
 {
@@ -23,6 +30,14 @@ static int open_master(const char *path)
 		return -ENOTTY;
 	}
 	return master;
+}
+
+/* Taken by init, since a copy can be taken only in the mount namespace the devpts is in. */
+int renew_terminal(struct launch *launch)
+{
+	drop(&launch->terminal_tree);
+	launch->terminal_tree = open_tree(launch->terminal_slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return outcome(launch->terminal_tree);
 }
 
 int perform_open_terminal(struct launch *launch, const struct step *step)
@@ -39,10 +54,9 @@ int perform_open_terminal(struct launch *launch, const struct step *step)
 	launch->terminal_slave = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (launch->terminal_slave < 0)
 		return -errno;
-	/* Taken here, since a copy can be taken only in the mount namespace the devpts is in. */
-	launch->terminal_tree = open_tree(launch->terminal_slave, "", AT_EMPTY_PATH | OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-	if (launch->terminal_tree < 0)
-		return -errno;
+	int status = renew_terminal(launch);
+	if (status < 0)
+		return status;
 	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
 		ioctl(master, TIOCSWINSZ, &size);
 	return 0;
@@ -59,13 +73,6 @@ int adopt_terminal(const struct launch *launch)
 		if (dup2(launch->terminal_slave, fd) < 0)
 			return -errno;
 	return ioctl(STDIN_FILENO, TIOCSCTTY, 0) < 0 ? -errno : 0;
-}
-
-static void drop(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
 }
 
 void close_terminal(struct launch *launch)

@@ -39,18 +39,15 @@ static ino_t mounts_named(int processes, const char *name)
 	return number;
 }
 
-int open_mounts(int processes, pid_t pid)
+int open_own_mounts(int processes)
 {
-	char name[24];
-	struct text t = TEXT_IN(name);
+	return open_of(processes, "self", "ns/mnt");
+}
+
+_Bool are_other_mounts(int processes, int mounts)
+{
 	struct stat st;
-	text_number(&t, pid, 0, ' ');
-	int fd = open_of(processes, name, "ns/mnt");
-	if (fd >= 0 && fstat(fd, &st) == 0 && st.st_ino != mounts_named(processes, "self"))
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	return -1;
+	return fstat(mounts, &st) == 0 && st.st_ino != mounts_named(processes, "self");
 }
 
 /* Whether it is on its way out, and may take mounts along: one that only waits to be reaped has left them for

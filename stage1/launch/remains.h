@@ -7,9 +7,11 @@
 
 /* A view of the processes of this PID namespace that needs no path: a descriptor, or -errno. */
 int open_processes(void);
-/* The mount namespace of process `pid`, held so that no other gets its number; -1 when it cannot be had, or
- * is this process's own. */
-int open_mounts(int processes, pid_t pid);
+/* The mount namespace of this process, held so that no other gets its number; -1 when it cannot be had. An app's, which
+ * cannot be looked into by anybody until it is executed, opens its own. */
+int open_own_mounts(int processes);
+/* Whether `mounts` is a mount namespace other than that of this process. */
+_Bool are_other_mounts(int processes, int mounts);
 /* Starts a process that kills what is left in `mounts`, but not those that made another of their own, which
  * takes CAP_SYS_ADMIN, and is the last to hold them: when it has ended, the mounts are gone. -1 when it cannot
  * be started, and what is left has been killed here. */

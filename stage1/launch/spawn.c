@@ -32,13 +32,13 @@ _Noreturn static void unpack_app(const struct parcel *parcel, const struct app_s
 {
 	static struct plan plan;
 	struct launch launch;
-	int keep[MAX_ATTACHED + 4] = {streams->report, streams->output, streams->errors};
-	memcpy(keep + 3, parcel->fds, parcel->count * sizeof *keep);
-	close_others(keep, parcel->count + 3);
+	int keep[MAX_ATTACHED + 5] = {streams->report, streams->output, streams->errors, streams->processes};
+	memcpy(keep + 4, parcel->fds, parcel->count * sizeof *keep);
+	close_others(keep, parcel->count + 4);
 	begin_launch(&launch);
 	for (size_t i = 1; i < parcel->count; i++)
 		launch.slots[parcel->order->slots[i - 1] % MAX_SLOTS] = parcel->fds[i];
-	if (read_app_plan(&plan, parcel->order->name, parcel->fds[0]) < 0)
+	if (read_app_plan(&plan, parcel->order->name, parcel->fds[0], 1) < 0)
 		_exit(254);
 	run_app(&launch, &plan.apps[0], streams);
 }
@@ -55,7 +55,7 @@ static void close_streams(const struct app_streams *streams)
 const char *spawn_app(struct spawn *spawn, struct launch *launch)
 {
 	int report[2];
-	struct app_streams streams = {.output = -1, .errors = -1};
+	struct app_streams streams = {.processes = spawn->processes, .output = -1, .errors = -1};
 	const char *failed = NULL;
 
 	spawn->pid = spawn->report = -1;

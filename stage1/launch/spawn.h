@@ -16,6 +16,7 @@ struct spawn {
 	const char *name;
 	const struct section *section; /* unless there is a parcel */
 	const struct parcel *parcel;   /* or NULL */
+	int processes;                 /* of a mutable pod: see remains.h; else -1 */
 	_Bool lines;                   /* its output is logged, not a terminal's */
 	/* What comes of it: */
 	pid_t pid;

@@ -16,12 +16,15 @@
 #include "control.h"
 #include "descendants.h"
 #include "init.h"
+#include "lock.h"
 #include "memory.h"
 #include "notify.h"
+#include "outfit.h"
 #include "process.h"
 #include "status.h"
 #include "terminal.h"
 #include "text.h"
+#include "users.h"
 
 /* How long init may take, beyond the grace, to end a pod that is being stopped. */
 #define PATIENCE_MS 5000
@@ -30,6 +33,7 @@ static struct {
 	const struct plan *plan;
 	become_inside *inside;
 	int channel, signals, child; /* child: its pidfd; init itself, or what init lives in */
+	int users; /* the pod's user namespace; -1: the host's */
 	struct app_record apps[MAX_APPS];
 	_Bool here, failed, ended, stopping; /* here: init has been there */
 	_Bool adopts; /* what init leaves behind becomes this process's */
@@ -80,7 +84,7 @@ static void stop(int number)
 		return;
 	}
 	run.stopping = 1;
-	run.deadline = milliseconds() + run.plan->grace * 1000LL + PATIENCE_MS;
+	run.deadline = milliseconds() + stopping_time(run.plan) + PATIENCE_MS;
 	notify_manager("STOPPING=1");
 	send_order(run.channel, ORDER_STOP, number);
 }
@@ -148,6 +152,9 @@ static void take_event(const struct event *event, const struct attached *attache
 		app->status.code = event->value;
 		note_app(app);
 		break;
+	case EVENT_TOLD:
+		complain(event->text);
+		break;
 	case EVENT_ENDED:
 		run.ended = 1;
 		run.code = event->value;
@@ -163,7 +170,7 @@ static _Bool take_events(void)
 	struct event event;
 	struct attached attached;
 	int got;
-	while ((got = receive_event(run.channel, &event, &attached)) > 0)	{
+	while ((got = receive_event(run.channel, &event, &attached)) > 0) {
 		take_event(&event, &attached);
 		control_hear(&event);
 	}
@@ -191,6 +198,25 @@ _Noreturn static void become_child(int channel, _Bool born_inside)
 	_exit(254);
 }
 
+/* Gives the pod its own users, and init what is made for it outside; until then it waits. */
+static int settle_users(pid_t init)
+{
+	struct outfit outfit;
+	if (!has_own_users(run.plan))
+		return 0;
+	run.users = open_users(init);
+	if (run.users < 0 || map_users(&run.plan->supervisor, init) < 0)
+		return fail("users of the pod");
+	if (run.plan->outside.name == NULL) {
+		send_order(run.channel, ORDER_BEGIN, 0);
+		return 0;
+	}
+	const struct errand errand = {.pod = run.plan, .channel = run.channel, .users = run.users};
+	if (begin_outfit(&outfit, &errand) < 0)
+		return fail("mounts of the pod");
+	return finish_outfit(&outfit);
+}
+
 static int start_child(void)
 {
 	int ends[2];
@@ -212,7 +238,7 @@ static int start_child(void)
 		run.here = 1;
 		write_pids(getpid(), pid);
 	}
-	return 0;
+	return settle_users(pid);
 }
 
 /* Where no PID namespace ends them, init's descendants outlive an init that was killed. Those of a process
@@ -285,6 +311,27 @@ static int wait_for_child(void)
 	return 0;
 }
 
+/* What other programs make to live in has no users of the pod's, and a section outside that ends in none is for a pod that
+ * has: a plan of another flavour. */
+static int check_place(void)
+{
+	_Bool outside = run.plan->outside.name != NULL, users = has_own_users(run.plan);
+	if (run.inside == run_init ? !outside || users : !users)
+		return 0;
+	complain("plan: is of another flavour");
+	return -1;
+}
+
+/* One that could not be given what it needs. */
+static void end_child(void)
+{
+	int killed_by;
+	if (run.child < 0)
+		return;
+	signal_pidfd(run.child, SIGKILL);
+	wait_pidfd(run.child, &killed_by);
+}
+
 int supervise(const struct plan *plan, become_inside *inside)
 {
 	int killed_by;
@@ -296,14 +343,16 @@ int supervise(const struct plan *plan, become_inside *inside)
 		return fail("signalfd"), 254;
 	for (size_t i = 0; i < plan->app_count; i++)
 		run.apps[i].name = plan->apps[i].name;
-	if (make_cgroups(&plan->supervisor) < 0 || adopt() < 0 || (plan->mutable && control_begin(run.apps) < 0) ||
-	    start_child() < 0) {
+	run.child = run.users = -1;
+	if (check_place() < 0 || hold_locks(&plan->supervisor) < 0 || make_cgroups(&plan->supervisor) < 0 || adopt() < 0 ||
+	    (plan->mutable && control_begin(run.apps) < 0) || start_child() < 0) {
+		end_child();
 		control_end();
 		remove_cgroups(&plan->teardown);
 		write_exit(254);
 		return 254;
 	}
-	control_connect(run.channel);
+	control_connect(run.channel, run.users);
 	while (take_events())
 		wait_and_serve();
 	control_end();
@@ -316,6 +365,7 @@ int supervise(const struct plan *plan, become_inside *inside)
 		run.code = 254;
 	else if (!run.ended)
 		settle_killed(killed_by);
+	tell_killed(&plan->teardown);
 	remove_cgroups(&plan->teardown);
 	write_exit(run.code);
 	if (!run.failed && !run.ended && killed_by != 0)

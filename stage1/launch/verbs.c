@@ -20,6 +20,7 @@
 #include "pod.h"
 #include "pods.h"
 #include "process.h"
+#include "rootless.h"
 #include "text.h"
 
 /* How long a stage1's stop may take, and with --force; the native one takes up to five and seven seconds. */
@@ -159,6 +160,8 @@ int enter_pod(const char *data, const char *app, const char *uuid, char **comman
 		argv[argc++] = *command;
 	if (*command != NULL)
 		return fail("command", error_text(E2BIG));
+	if (geteuid() != 0 && join_namespace_of_pod() < 0)
+		return 254;
 	execv(program, argv);
 	return fail(program, error_text(errno));
 }

@@ -32,15 +32,28 @@ static int fail(const char *what, const char *why)
 	return 254;
 }
 
-/* The steps of the app's section that say what it may do, not those that made its root. */
-static int take_on(const struct section *app, struct launch *launch)
+/* Ways into the control groups of the app, which has entered them by what section pod had opened for it. */
+static int open_groups(const struct section *app, struct launch *launch)
 {
 	begin_launch(launch);
 	for (size_t i = 0; i < app->count; i++) {
 		const struct step *step = &app->steps[i];
+		int status = step->word == WORD_ENTER_CGROUP ? perform_open_cgroup(launch, step) : 0;
+		if (status < 0)
+			return fail(step->argv[1], error_text(-status));
+	}
+	return 0;
+}
+
+/* The steps of the app's section that say what it may do, not those that made its root. */
+static int take_on(const struct section *app, struct launch *launch)
+{
+	for (size_t i = 0; i < app->count; i++) {
+		const struct step *step = &app->steps[i];
 		int status = 0;
-		if (step->word == WORD_ENV || step->word == WORD_KEEP_CAPS || step->word == WORD_UMASK ||
-		    step->word == WORD_NO_NEW_PRIVILEGES || step->word == WORD_NO_USER_NAMESPACES)
+		if (step->word == WORD_ENTER_CGROUP || step->word == WORD_ENV || step->word == WORD_KEEP_CAPS || step->word == WORD_UMASK ||
+		    step->word == WORD_NO_NEW_PRIVILEGES || step->word == WORD_NO_USER_NAMESPACES ||
+		    step->word == WORD_SECCOMP)
 			status = perform(launch, step);
 		if (status < 0)
 			return fail(word_name(step->word), error_text(-status));
@@ -57,59 +70,103 @@ static int take_on(const struct section *app, struct launch *launch)
 enum { NAMESPACES = 5 };
 static const char *const namespaces[NAMESPACES] = {"ns/ipc", "ns/uts", "ns/net", "ns/cgroup", "ns/mnt"};
 
-/* `/proc/PID/REST` */
-static int open_of(pid_t pid, const char *rest)
+/* What is joined, -1 what need not be. */
+struct joined {
+	int of[NAMESPACES];
+	_Bool pods[NAMESPACES]; /* it belongs to the pod's users: joined as one of those only */
+	int users;
+	_Bool processes; /* the pod has a PID namespace of its own */
+};
+
+/* Whether both are descriptors of one namespace. */
+static _Bool is_same(int namespace, int other)
 {
-	char path[64];
-	struct text t = TEXT_IN(path);
-	text_add(&t, "/proc/");
-	text_number(&t, pid, 0, ' ');
-	text_add(&t, "/");
-	text_add(&t, rest);
-	return open(path, O_RDONLY | O_CLOEXEC);
+	struct stat one, two;
+	return fstat(namespace, &one) == 0 && fstat(other, &two) == 0 && one.st_ino == two.st_ino && one.st_dev == two.st_dev;
 }
 
 /* Whether a namespace belongs to the very user namespace the pod's init is in. */
-static _Bool is_pods(int namespace, const struct stat *users)
+static _Bool is_pods(int namespace, int users)
 {
-	struct stat st;
 	int owner = ioctl(namespace, NS_GET_USERNS);
-	_Bool same = owner >= 0 && fstat(owner, &st) == 0 && st.st_ino == users->st_ino && st.st_dev == users->st_dev;
+	_Bool same = owner >= 0 && is_same(owner, users);
 	if (owner >= 0)
 		close(owner);
 	return same;
 }
 
+/* Whether process `pid` is in that namespace, of the kind `name`. */
+static _Bool is_in(pid_t pid, const char *name, int namespace)
+{
+	int its = open_process_file(pid, name, O_RDONLY);
+	_Bool same = its >= 0 && is_same(its, namespace);
+	if (its >= 0)
+		close(its);
+	return same;
+}
+
 /* Opens the app's namespaces. An app may have given itself others (chroot lets every user make a user namespace, and in
  * that mounts): what a command finds in those is the app's user's, and would get uid 0 and capabilities. */
-static int open_namespaces(const char *app, pid_t pid, int pidfd, const struct running_pod *pod, int held[NAMESPACES])
+static int open_namespaces(const char *app, pid_t pid, int pidfd, const struct running_pod *pod, struct joined *joined)
 {
-	struct stat users;
-	int init = open_of(pod->init_pid, "ns/user");
-	if (init < 0 || fstat(init, &users) < 0)
+	int users = open_process_file(pod->init_pid, "ns/user", O_RDONLY);
+	if (users < 0)
 		return fail("namespaces of the pod", error_text(errno));
 	for (int i = 0; i < NAMESPACES; i++) {
-		held[i] = open_of(pid, namespaces[i]);
-		if (held[i] < 0)
+		int held = joined->of[i] = open_process_file(pid, namespaces[i], O_RDONLY);
+		if (held < 0)
 			return fail("namespaces of the app", error_text(errno));
-		if (!is_pods(held[i], &users))
+		joined->pods[i] = is_pods(held, users);
+		/* One of the host's that the pod was left in, such as its network. */
+		if (!joined->pods[i] && !is_in(pod->init_pid, namespaces[i], held))
 			return fail(app, "the app has moved into namespaces that are not the pod's: it cannot be entered safely");
+		/* An ordinary user has no power over those, but is in them already. */
+		if (!joined->pods[i] && is_in(getpid(), namespaces[i], held)) {
+			close(held);
+			joined->of[i] = -1;
+		}
 	}
-	close(init);
+	joined->users = is_in(getpid(), "ns/user", users) ? -1 : users;
+	int processes = open_process_file(pod->init_pid, "ns/pid", O_RDONLY);
+	joined->processes = processes < 0 || !is_in(getpid(), "ns/pid", processes);
+	if (processes >= 0)
+		close(processes);
 	/* Both are still who they were, so that was theirs. */
 	if (signal_pidfd(pidfd, 0) < 0 || signal_pidfd(pod->init, 0) < 0)
 		return fail(app, "the app is not running");
 	return 0;
 }
 
-/* In the child, which is in the pod's PID namespace already. */
-static int become_command(const struct section *app, const int held[NAMESPACES], char **command)
+/* The host's own have to be joined while this process is still root there. */
+static int join(const struct joined *joined)
 {
-	struct launch launch;
-	sigset_t none;
 	for (int i = 0; i < NAMESPACES; i++)
-		if (setns(held[i], 0) < 0)
-			return fail("namespaces of the app", error_text(errno));
+		if (!joined->pods[i] && joined->of[i] >= 0 && setns(joined->of[i], 0) < 0)
+			return -1;
+	if (joined->users >= 0 && setns(joined->users, CLONE_NEWUSER) < 0)
+		return -1;
+	for (int i = 0; i < NAMESPACES; i++)
+		if (joined->pods[i] && setns(joined->of[i], 0) < 0)
+			return -1;
+	return 0;
+}
+
+/* Not earlier: changing user takes it back. `life` ends with the parent, which may have died before that call. */
+static void die_with_parent(int life)
+{
+	struct pollfd parent = {.fd = life};
+	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (poll(&parent, 1, 0) == 1)
+		_exit(254);
+}
+
+/* In the child, which is in the pod's PID namespace already. */
+static int become_command(const struct section *app, struct launch *launch, const struct joined *joined, int life,
+			  char **command)
+{
+	sigset_t none;
+	if (join(joined) < 0)
+		return fail("namespaces of the app", error_text(errno));
 	if (chdir("/") < 0)
 		return fail("root of the app", error_text(errno));
 	if (leave_keyring() < 0)
@@ -117,19 +174,25 @@ static int become_command(const struct section *app, const int held[NAMESPACES],
 	/* None of the caller's groups, which are the host's. */
 	if (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
 		return fail("uid and gid 0", error_text(errno));
+	/* Nothing in the pod may look into this process: as above. */
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	die_with_parent(life);
 	/* The terminal is the caller's, and the command is the image's. */
 	int status = forbid_terminal_input();
 	if (status < 0)
 		return fail("system call filter", error_text(-status));
-	if (take_on(app, &launch) != 0)
+	if (take_on(app, launch) != 0)
 		return 254;
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-	const char *path = variable(&launch, "PATH");
-	environ = launch.environment;
+	const char *path = variable(launch, "PATH");
+	environ = launch->environment;
 	if (path == NULL)
 		setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	status = load_filter(launch);
+	if (status < 0)
+		return fail("system call filter", error_text(-status));
 	execvp(command[0], command);
 	return fail(command[0], error_text(errno));
 }
@@ -189,8 +252,8 @@ static int open_signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-static int run_inside(const struct plan *plan, const struct section *app, const struct running_pod *pod, int pidfd,
-		      const int held[NAMESPACES], char **command)
+static int run_inside(const struct plan *plan, const struct section *app, struct launch *launch,
+		      const struct running_pod *pod, int pidfd, const struct joined *joined, char **command)
 {
 	int child, life[2];
 	_Bool within = (plan->namespaces & CLONE_NEWPID) != 0 || plan->outside.name != NULL;
@@ -204,18 +267,19 @@ static int run_inside(const struct plan *plan, const struct section *app, const 
 		return fail("signals", error_text(errno));
 	/* Nothing in the pod may look into this process, whose capabilities are still whole. */
 	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
-	if (setns(pidfd, CLONE_NEWPID) < 0)
+	if (joined->processes && setns(pidfd, CLONE_NEWPID) < 0)
 		return fail("PID namespace of the pod", error_text(errno));
 	pid_t pid = clone_process(0, &child, cgroup);
+	/* An ordinary user may have been given the group of a service, but not the way there from a login's. */
+	if (pid < 0 && errno == EACCES && cgroup >= 0)
+		pid = clone_process(0, &child, -1);
 	if (pid < 0)
 		return fail("clone", error_text(errno));
 	if (pid == 0) {
-		struct pollfd parent = {.fd = life[0]};
 		close(life[1]);
-		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		if (poll(&parent, 1, 0) == 1) /* it died before that call */
+		if (join_cgroups_of_v1(&plan->supervisor) < 0)
 			_exit(254);
-		_exit(become_command(app, held, command));
+		_exit(become_command(app, launch, joined, life[0], command));
 	}
 	return wait_for(pid, child, pod->init, signals, adopted > 0);
 }
@@ -225,7 +289,7 @@ static const struct section *later_app(const char *name)
 {
 	static struct plan plan;
 	int file = open_app_plan(name);
-	int status = file >= 0 ? read_app_plan(&plan, name, file) : -1;
+	int status = file >= 0 ? read_app_plan(&plan, name, file, 0) : -1;
 	if (file >= 0)
 		close(file);
 	return status == 0 ? &plan.apps[0] : NULL;
@@ -256,9 +320,13 @@ int main(int argc, char **argv)
 	if (require_pod(&pod) < 0)
 		return 254;
 	pid_t pid = running_app(app->name), seen = -1;
-	int held[NAMESPACES], pidfd = pid > 1 ? find_app(&pod, pid, &seen) : -1;
+	struct joined joined = {.users = -1};
+	int pidfd = pid > 1 ? find_app(&pod, pid, &seen) : -1;
 	if (pidfd < 0)
 		return fail(app->name, "the app is not running");
-	int status = open_namespaces(app->name, seen, pidfd, &pod, held);
-	return status != 0 ? status : run_inside(&plan, app, &pod, pidfd, held, argv + 2);
+	struct launch launch;
+	if (open_groups(app, &launch) != 0)
+		return 254;
+	int status = open_namespaces(app->name, seen, pidfd, &pod, &joined);
+	return status != 0 ? status : run_inside(&plan, app, &launch, &pod, pidfd, &joined, argv + 2);
 }
