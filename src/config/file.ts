@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { type Field, parseDocument } from '../image/document.ts';
 import { quote } from '../image/quotation.ts';
+import { ordinaryUser } from '../system/ordinary-user.ts';
 
 /** One configuration file, its header checked. */
 export interface ConfigFile {
@@ -30,7 +31,22 @@ export function readConfigFiles(
   kinds: readonly string[],
 ): ConfigFile[] {
   const folder = join(directory, subdirectory);
-  return jsonFiles(folder).map((name) => readConfigFile(join(folder, name), kinds));
+  // The machine's credentials are kept from ordinary users, who have their own or none.
+  const kept = subdirectory === 'auth.d' && ordinaryUser() !== undefined;
+  return passingOver(kept, () => jsonFiles(folder), []).flatMap((name) => {
+    const read = () => [readConfigFile(join(folder, name), kinds)];
+    return passingOver(kept, read, []);
+  });
+}
+
+/** What `read` gives; `otherwise` where `kept` and this process may not read it. */
+function passingOver<T>(kept: boolean, read: () => T, otherwise: T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (kept && error instanceof GantryError && errnoOf(error.cause) === 'EACCES') return otherwise;
+    throw error;
+  }
 }
 
 function jsonFiles(folder: string): string[] {

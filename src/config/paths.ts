@@ -20,7 +20,9 @@ export function loadPaths(directories: Directories): PathSettings {
     for (const file of readConfigFiles(directory, 'paths.d', ['paths'])) {
       const data = file.root.member('data');
       const stage1Images = file.root.member('stage1-images');
-      if (data.given && data.value !== '') {
+      // An ordinary user has no data where the machine's are.
+      const counts = directories.own === undefined || directory === directories.own;
+      if (counts && data.given && data.value !== '') {
         origins.claim('data', 'the data directory', file);
         settings.data = data.absolutePath();
       }

@@ -17,6 +17,8 @@ export interface AppSpec {
   imageName: string;
   /** Whose rules hold where appc's and OCI's differ. */
   format: 'appc' | 'oci';
+  /** Fresh volumes begin with what the image has at their mount points. */
+  fillsVolumes: boolean;
   /** Program and arguments; never empty. */
   exec: string[];
   /** What asks the app to end, where not SIGTERM: a signal's name or number, as the image has it. */
@@ -44,6 +46,18 @@ export interface AppChoice {
 }
 
 /**
+ * Whether an app's fresh volumes begin with what its image has there, as with docker and podman: of OCI
+ * images, and of those docker2aci made of Docker's, by the annotation rkt goes by.
+ */
+export function fillsVolumes(
+  { entrypoint }: Pick<App, 'entrypoint'>,
+  { annotations }: Pick<ImageManifest, 'annotations'>,
+): boolean {
+  const docker2aci = annotations.some(({ name }) => name === 'appc.io/docker/repository');
+  return entrypoint !== undefined || docker2aci;
+}
+
+/**
  * The app that an image and an app section make.
  * @throws GantryError `invalid-manifest` where the section names no program
  */
@@ -62,6 +76,7 @@ export function appSpecOf(
     imageId: image.id,
     imageName: image.manifest.name,
     format: app.entrypoint === undefined ? 'appc' : 'oci',
+    fillsVolumes: fillsVolumes(app, image.manifest),
     exec: app.exec,
     ...(app.stopSignal === undefined ? {} : { stopSignal: app.stopSignal }),
     user: app.user,

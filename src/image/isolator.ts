@@ -2,6 +2,7 @@ import type { Field, JsonValue } from './document.ts';
 import { readIdentifier } from './label.ts';
 import { parseQuantity } from './quantity.ts';
 import { quote } from './quotation.ts';
+import { parseRlimit, RLIMIT_NAMES } from './rlimit.ts';
 
 /**
  * A limit on what an app or pod may do. The values of those appc knows have been checked for shape;
@@ -22,12 +23,15 @@ const shapes = new Map<string, Shape>([
   ['os/linux/seccomp-remove-set', checkSeccomp],
   ['os/linux/no-new-privileges', (value) => value.boolean()],
   ['os/linux/cpu-shares', (value) => value.integer(2, 262_144)],
+  ['os/linux/io-weight', (value) => value.integer(1, 10_000)],
   ['os/linux/oom-score-adj', (value) => value.integer(-1000, 1000)],
   ['os/linux/selinux-context', checkSelinuxContext],
   ['os/linux/apparmor-profile', (value) => value.member('profile').filledString()],
   ['os/unix/sysctl', (value) => value.stringMap()],
+  ['os/unix/rlimits', checkRlimits],
   ['resource/cpu', checkRequestedResource],
   ['resource/memory', checkRequestedResource],
+  ['resource/pids', checkRequestedResource],
   ['resource/block-bandwidth', checkDefaultResource],
   ['resource/block-iops', checkDefaultResource],
   ['resource/network-bandwidth', checkDefaultResource],
@@ -38,10 +42,12 @@ const single = new Set([
   'os/linux/seccomp-retain-set',
   'os/linux/seccomp-remove-set',
   'os/linux/cpu-shares',
+  'os/linux/io-weight',
   'os/linux/oom-score-adj',
   'os/linux/selinux-context',
   'os/linux/apparmor-profile',
   'os/unix/sysctl',
+  'os/unix/rlimits',
 ]);
 
 /** The isolators of an app or a pod (appc spec/ace.md, "Isolators"). */
@@ -104,6 +110,16 @@ function checkSelinuxContext(value: Field): void {
     if (field.filledString().includes(':') && part !== 'level') {
       throw field.refuse('must not hold ":"');
     }
+  }
+}
+
+function checkRlimits(value: Field): void {
+  for (const [name, text] of Object.entries(value.stringMap())) {
+    if (!RLIMIT_NAMES.includes(name)) {
+      throw value.refuse(`${quote(name)} is no limit: known are ${RLIMIT_NAMES.join(', ')}`);
+    }
+    const limit = parseRlimit(text);
+    if (typeof limit === 'string') throw value.member(name).refuse(`${quote(text)}: ${limit}`);
   }
 }
 

@@ -6,8 +6,8 @@ import type { PodManifest, RuntimeApp } from './pod-manifest.ts';
 export type ManifestDocument = Record<string, unknown>;
 
 /**
- * An image manifest as appc spells it (spec/aci.md), members in the specification's order and empty
- * ones left out: what `cat-manifest` prints and `image pack` writes. `parseImageManifest` reads it back.
+ * An image manifest as appc spells it (spec/aci.md), members in the order of appc's own schema, which rkt prints, and
+ * empty ones left out: what `cat-manifest` prints and `image pack` writes. `parseImageManifest` reads it back.
  */
 export function imageManifestDocument(manifest: ImageManifest): ManifestDocument {
   return {
@@ -16,9 +16,9 @@ export function imageManifestDocument(manifest: ImageManifest): ManifestDocument
     name: manifest.name,
     labels: filled(manifest.labels),
     app: manifest.app && appDocument(manifest.app),
+    annotations: filled(manifest.annotations),
     dependencies: filled(manifest.dependencies.map(dependencyDocument)),
     pathWhitelist: filled(manifest.pathWhitelist),
-    annotations: filled(manifest.annotations),
   };
 }
 

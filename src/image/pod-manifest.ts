@@ -1,7 +1,7 @@
 import { type App, type Port, readApp, readPort } from './app.ts';
 import type { ImageId } from './digest.ts';
 import { type DocumentKind, type Field, parseDocument, refuseDuplicates } from './document.ts';
-import { readImageId, readKind, readVersion } from './image-manifest.ts';
+import { readKind, readVersion } from './image-manifest.ts';
 import { type Isolator, readIsolators } from './isolator.ts';
 import {
   type Annotation,
@@ -45,8 +45,8 @@ export interface RuntimeApp {
 export interface RuntimeImage {
   name?: string;
   /**
-   * Whole in every manifest Gantry writes; a manifest from outside may hold an ID shortened as rkt
-   * does, which the store completes.
+   * Whole in every manifest Gantry writes; a manifest from outside may hold the beginning of one, which
+   * the store completes.
    */
   id: ImageId;
   labels: Label[];
@@ -57,7 +57,7 @@ export interface Mount {
   volume: string;
   /** Absolute, in the app's root. */
   path: string;
-  /** Used in place of the pod's volume of that name. */
+  /** Used in place of the pod's volume of that name, by this mount alone. */
   appVolume?: Volume;
 }
 
@@ -70,19 +70,23 @@ export interface ExposedPort {
   podPort?: Port;
 }
 
-const kind: DocumentKind = { what: 'pod manifest', code: 'invalid-manifest' };
+const manifestKind: DocumentKind = { what: 'pod manifest', code: 'invalid-manifest' };
+
+/** No more than that is read of a pod manifest. */
+export const MAX_POD_MANIFEST_BYTES = 4 * 1024 * 1024;
 
 /**
  * Validates a pod manifest, field by field.
+ * @param what it is, as refusals begin
  * @throws GantryError `invalid-manifest`, naming the field: `pod manifest: apps[1].name: …`
  */
-export function parsePodManifest(bytes: Uint8Array): PodManifest {
-  const root = parseDocument(bytes, kind);
+export function parsePodManifest(bytes: Uint8Array, what: string = manifestKind.what): PodManifest {
+  const root = parseDocument(bytes, { ...manifestKind, what, maxBytes: MAX_POD_MANIFEST_BYTES });
   readKind(root, 'PodManifest');
   return {
     acKind: 'PodManifest',
     acVersion: readVersion(root.member('acVersion')),
-    apps: readNamed(root.member('apps'), readRuntimeApp),
+    apps: readRuntimeApps(root.member('apps')),
     volumes: readNamed(root.member('volumes'), readVolume),
     isolators: readIsolators(root.member('isolators')),
     annotations: readAnnotations(root.member('annotations')),
@@ -101,6 +105,16 @@ function readNamed<T extends { name: string }>(list: Field, read: (item: Field) 
   return items;
 }
 
+function readRuntimeApps(list: Field): RuntimeApp[] {
+  const items = list.list();
+  const apps = items.map(readRuntimeApp);
+  const names = apps.map(({ name }) => name);
+  const twice = names.findIndex((name, index) => names.indexOf(name) !== index);
+  const again = items[twice]?.member('name');
+  if (again !== undefined) throw again.refuse(`multiple apps with same name ${names[twice]}`);
+  return apps;
+}
+
 function readRuntimeApp(item: Field): RuntimeApp {
   const app = item.member('app').optional(readApp);
   return {
@@ -117,9 +131,18 @@ function readRuntimeImage(field: Field): RuntimeImage {
   const name = field.member('name').optional(readImageName);
   return {
     ...(name === undefined ? {} : { name }),
-    id: readImageId(field.member('id')),
+    id: readImageIdPrefix(field.member('id')),
     labels: readLabels(field.member('labels')),
   };
+}
+
+/** What `gantry image list` shows of an ID does as well as all of it. */
+function readImageIdPrefix(field: Field): string {
+  const id = field.string();
+  if (/^(sha512-[0-9a-f]{2,128}|sha256-[0-9a-f]{2,64})$/.test(id)) return id;
+  throw field.refuse(
+    `${quote(id)} is no image ID: sha512- and 2 to 128, or sha256- and 2 to 64 lower-case hex digits`,
+  );
 }
 
 function readMount(item: Field): Mount {

@@ -99,7 +99,12 @@ export function allCapabilities(): string[] {
   return [...ALL];
 }
 
-function capabilityName(given: string, where: string): string {
+/**
+ * The name as manifests have it, whatever its case.
+ * @param where begins the refusal
+ * @throws GantryError `unsupported` for one nobody knows
+ */
+export function capabilityName(given: string, where: string): string {
   const name = given.toUpperCase();
   if (ALL.includes(name)) return name;
   throw new GantryError(

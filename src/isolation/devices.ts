@@ -1,13 +1,17 @@
 import type { SetupStep } from './step.ts';
 
-/** Device nodes every app has: name, mode, major, minor (admin-guide/devices.txt). */
-const NODES: readonly (readonly [name: string, major: string, minor: string])[] = [
-  ['null', '1', '3'],
-  ['zero', '1', '5'],
-  ['full', '1', '7'],
-  ['random', '1', '8'],
-  ['urandom', '1', '9'],
-  ['tty', '5', '0'],
+/** Device nodes every app has, all of them character devices (admin-guide/devices.txt). */
+export const DEVICE_NODES: readonly {
+  readonly name: string;
+  readonly major: number;
+  readonly minor: number;
+}[] = [
+  { name: 'null', major: 1, minor: 3 },
+  { name: 'zero', major: 1, minor: 5 },
+  { name: 'full', major: 1, minor: 7 },
+  { name: 'random', major: 1, minor: 8 },
+  { name: 'urandom', major: 1, minor: 9 },
+  { name: 'tty', major: 5, minor: 0 },
 ];
 
 const LINKS: readonly (readonly [target: string, name: string])[] = [
@@ -18,26 +22,38 @@ const LINKS: readonly (readonly [target: string, name: string])[] = [
   ['pts/ptmx', 'ptmx'],
 ];
 
+/** What of the host's takes the place of what a pod would have of its own. */
+export interface HostDevices {
+  /** POSIX shared memory. */
+  readonly hostIpc?: boolean;
+  /** The nodes: an ordinary user makes none, in no user namespace. */
+  readonly rootless?: boolean;
+}
+
 /**
  * What the apps of a pod share of their /dev, made once as the pod's own at `dev`: the device nodes on
- * the only mount of the pod that lets devices be opened, the pseudo-terminals, and /dev/shm (POSIX
- * shared memory is one per pod, like its ipc namespace).
+ * the only mount of the pod that lets devices be opened, the pseudo-terminals, and /dev/shm: POSIX
+ * shared memory is one per pod, like its ipc namespace, or the host's. (A mount of POSIX queues shows
+ * those of the namespace it is made in.)
  */
-export function sharedDeviceSteps(dev: string): SetupStep[] {
+export function sharedDeviceSteps(dev: string, host: HostDevices = {}): SetupStep[] {
+  return [...deviceNodeSteps(dev, host), ...deviceMountSteps(dev, host)];
+}
+
+/** Of these what only root of the host can make. */
+export function deviceNodeSteps(dev: string, { rootless = false }: HostDevices = {}): SetupStep[] {
   return [
     ['make-directory', dev, '0755'],
     ['mount', 'tmpfs', dev, 'tmpfs', 'nosuid,noexec', 'mode=0755', 'size=64k'],
-    ...NODES.map(
-      ([name, major, minor]): SetupStep => [
-        'make-device',
-        `${dev}/${name}`,
-        '0666',
-        'char',
-        major,
-        minor,
-      ],
-    ),
+    ...DEVICE_NODES.flatMap((node) => (rootless ? boundNode(dev, node) : [madeNode(dev, node)])),
     ['make-directory', `${dev}/pts`, '0755'],
+    ['make-directory', `${dev}/shm`, '0755'],
+  ];
+}
+
+/** Of these what belongs to the users of the pod. */
+export function deviceMountSteps(dev: string, { hostIpc = false }: HostDevices = {}): SetupStep[] {
+  return [
     // gid 5 is `tty` on every distribution; mode 620 lets write(1) and wall(1) work as outside.
     [
       'mount',
@@ -50,8 +66,22 @@ export function sharedDeviceSteps(dev: string): SetupStep[] {
       'mode=0620',
       'gid=5',
     ],
-    ['make-directory', `${dev}/shm`, '0755'],
-    ['mount', 'shm', `${dev}/shm`, 'tmpfs', 'nosuid,nodev,noexec', 'mode=1777', 'size=64m'],
+    hostIpc
+      ? ['mount', '/dev/shm', `${dev}/shm`, '-', 'bind,nosuid,nodev,noexec']
+      : ['mount', 'shm', `${dev}/shm`, 'tmpfs', 'nosuid,nodev,noexec', 'mode=1777', 'size=64m'],
+  ];
+}
+
+type Node = (typeof DEVICE_NODES)[number];
+
+function madeNode(dev: string, { name, major, minor }: Node): SetupStep {
+  return ['make-device', `${dev}/${name}`, '0666', 'char', String(major), String(minor)];
+}
+
+function boundNode(dev: string, { name }: Node): SetupStep[] {
+  return [
+    ['make-file', `${dev}/${name}`, '0644'],
+    ['mount', `/dev/${name}`, `${dev}/${name}`, '-', 'bind'],
   ];
 }
 
@@ -63,7 +93,7 @@ export function sharedDeviceSteps(dev: string): SetupStep[] {
 export function deviceSteps(own: string, shared: string): SetupStep[] {
   return [
     ['mount', 'tmpfs', own, 'tmpfs', 'nosuid,nodev,noexec', 'mode=0755', 'size=64m'],
-    ...NODES.flatMap(([name]): SetupStep[] => [
+    ...DEVICE_NODES.flatMap(({ name }): SetupStep[] => [
       ['make-file', `${own}/${name}`, '0644'],
       ['mount', `${shared}/${name}`, `${own}/${name}`, '-', 'bind'],
     ]),

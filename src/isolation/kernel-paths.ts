@@ -35,6 +35,47 @@ const READ_ONLY: readonly string[] = [
   '/proc/sysrq-trigger',
 ];
 
+/** Slots for what an app takes along of its pod's (specs/launch-plan.md). */
+const PROC_SLOT = '62';
+const SYS_SLOT = '63';
+
+/**
+ * The pod's /proc and /sys, below `root`: mounted while those it comes from are in sight, as the kernel asks of
+ * who is root in a user namespace only (mount_namespaces(7), Restrictions).
+ * @param hostSys /sys is the host's: another of a network that is not the pod's own only root may mount
+ */
+export function kernelMountSteps(root: string, hostSys = false): SetupStep[] {
+  return [...processMountSteps(root), ...systemMountSteps(root, hostSys)];
+}
+
+/** The pod's /proc: of the processes of whoever mounts it. */
+export function processMountSteps(root: string): SetupStep[] {
+  return [
+    ['make-directory', `${root}/proc`, '0555'],
+    ['mount', 'proc', `${root}/proc`, 'proc', 'nosuid,nodev,noexec'],
+  ];
+}
+
+/** The pod's /sys: of the network of whoever mounts it. */
+export function systemMountSteps(root: string, hostSys = false): SetupStep[] {
+  return [
+    ['make-directory', `${root}/sys`, '0555'],
+    hostSys
+      ? ['mount', '/sys', `${root}/sys`, '-', 'bind,rec,ro,nosuid,nodev,noexec']
+      : ['mount', 'sysfs', `${root}/sys`, 'sysfs', 'nosuid,nodev,noexec'],
+  ];
+}
+
+/** What an app takes along of them: mounts of its own, on which others than its masks are none. */
+export function kernelTreeSteps(open: boolean, hostSys = false): SetupStep[] {
+  return [
+    ['open-tree', PROC_SLOT, '/proc'],
+    // What the host has mounted below its own cannot be taken off.
+    hostSys ? ['open-tree', SYS_SLOT, '/sys', 'recursive'] : ['open-tree', SYS_SLOT, '/sys'],
+    ...(open ? [] : ([['tree-attributes', SYS_SLOT, 'ro']] as const)),
+  ];
+}
+
 /**
  * An app's /proc and /sys, inside its root.
  * @param open leaves every path as the kernel shows it: `--insecure-options=paths`
@@ -42,9 +83,9 @@ const READ_ONLY: readonly string[] = [
 export function kernelPathSteps(open: boolean): (SetupStep | AppStep)[] {
   const mounts: SetupStep[] = [
     ['make-directory', '/proc', '0555'],
-    ['mount', 'proc', '/proc', 'proc', 'nosuid,nodev,noexec'],
+    ['move-tree', PROC_SLOT, '/proc'],
     ['make-directory', '/sys', '0555'],
-    ['mount', 'sysfs', '/sys', 'sysfs', open ? 'nosuid,nodev,noexec' : 'ro,nosuid,nodev,noexec'],
+    ['move-tree', SYS_SLOT, '/sys'],
   ];
   if (open) return mounts;
   return [

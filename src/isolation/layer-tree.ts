@@ -7,10 +7,12 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  readSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { join, posix } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { RESOLVE, system } from '../system/binding.ts';
+import { OPAQUE_ATTRIBUTE } from '../system/overlay-attribute.ts';
 
 /** As the kernel has it (path_resolution(7)). */
 const MAX_SYMLINKS = 40;
@@ -34,6 +36,7 @@ interface Found {
  */
 export class LayerTree {
   readonly #layers: readonly string[];
+  #top?: Found;
 
   constructor(layers: readonly string[]) {
     this.#layers = layers;
@@ -64,6 +67,38 @@ export class LayerTree {
     }
   }
 
+  /**
+   * Where `path` leads, symbolic links followed as far as the tree has what they lead to; what is not there
+   * is named all the same.
+   */
+  realPath(path: string): string {
+    let missing = path;
+    const found = this.#resolve(path, true, (at) => {
+      missing = at;
+    });
+    return found === undefined ? missing : found.path || '/';
+  }
+
+  /**
+   * Has `use` read of the regular file at `path`, so many bytes at an offset, fewer where it ends.
+   * @throws GantryError `store` where there is none, or it cannot be read
+   */
+  withFile<T>(path: string, use: (readAt: (offset: number, length: number) => Buffer) => T): T {
+    const found = this.#resolve(path, true);
+    if (found === undefined || !found.stats.isFile()) {
+      throw new GantryError('store', `cannot read ${path} of the image: it is no file`);
+    }
+    const fd = openInLayer(found);
+    try {
+      return use((offset, length) => {
+        const bytes = Buffer.alloc(length);
+        return bytes.subarray(0, readSync(fd, bytes, 0, length, offset));
+      });
+    } finally {
+      closeSync(fd);
+    }
+  }
+
   /** The names in the directory at `path`, in no order; none where there is no directory. */
   entries(path: string): string[] {
     const names = new Set<string>();
@@ -87,7 +122,11 @@ export class LayerTree {
     return found.layers.map((layer) => join(layer, found.path));
   }
 
-  #resolve(path: string, followLast: boolean): Found | undefined {
+  #resolve(
+    path: string,
+    followLast: boolean,
+    onMissing?: (path: string) => void,
+  ): Found | undefined {
     const pending = components(path).reverse();
     const above = [this.#root()];
     let links = 0;
@@ -97,7 +136,10 @@ export class LayerTree {
         continue;
       }
       const found = lookup(above.at(-1), name);
-      if (found === undefined) return undefined;
+      if (found === undefined) {
+        onMissing?.(posix.join('/', above.at(-1)?.path ?? '', name, ...pending.reverse()));
+        return undefined;
+      }
       if (!found.stats.isSymbolicLink() || (pending.length === 0 && !followLast)) {
         above.push(found);
         continue;
@@ -112,7 +154,8 @@ export class LayerTree {
 
   #root(): Found {
     const layer = this.#layers[0] ?? '/nonexistent';
-    return { layer, path: '', stats: lstatSync(layer), layers: this.#layers };
+    this.#top ??= { layer, path: '', stats: lstatSync(layer), layers: this.#layers };
+    return this.#top;
   }
 }
 
@@ -127,13 +170,14 @@ function lookup(parent: Found | undefined, name: string): Found | undefined {
   const layers: string[] = [];
   let top: { layer: string; stats: Stats } | undefined;
   for (const layer of candidates) {
-    const stats = lstatSync(join(layer, path), { throwIfNoEntry: false });
+    // Put together as they are: an app has dozens of paths looked up, and join takes longer than the kernel.
+    const stats = lstatSync(layer + path, { throwIfNoEntry: false });
     if (stats === undefined) continue;
     if (isWhiteout(stats)) break;
     top ??= { layer, stats };
     if (!stats.isDirectory()) break;
     layers.push(layer);
-    if (candidates.length > 1 && isOpaque(join(layer, path))) break;
+    if (candidates.length > 1 && isOpaque(layer + path)) break;
   }
   return top === undefined ? undefined : { ...top, path, layers };
 }
@@ -143,7 +187,7 @@ function isWhiteout(stats: Stats): boolean {
 }
 
 function isOpaque(path: string): boolean {
-  return system.getXattr(path, 'trusted.overlay.opaque')?.toString() === 'y';
+  return system.getXattr(path, OPAQUE_ATTRIBUTE)?.toString() === 'y';
 }
 
 /** Opens a file found before: should a link have come into its path since, it is not followed. */

@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import { isRootless, usableIds } from '../system/ordinary-user.ts';
 import type { LayerTree } from './layer-tree.ts';
 
 /** (uid_t)-1 means "no change" to the kernel and is nobody's id. */
@@ -55,14 +56,31 @@ export function resolveUser(choice: UserChoice, tree: LayerTree, where: string):
       throw new GantryError('launch', `${where}: supplementary group ${extra} is no group id`);
     }
   }
+  const gids = [...new Set([...choice.supplementaryGids, ...memberships(choice, account, tree)])];
+  if (isRootless()) requireUsable({ uid, gid, gids }, where);
   return {
     uid,
     gid,
-    gids: [...new Set([...choice.supplementaryGids, ...memberships(choice, account, tree)])],
+    gids,
     name: account?.name ?? (uid === 0 ? 'root' : String(uid)),
     home: account?.home || (uid === 0 ? '/root' : '/'),
     shell: account?.shell || '/bin/sh',
   };
+}
+
+/** An ordinary user has so many ids for all that pods and images have. */
+function requireUsable(
+  { uid, gid, gids }: Pick<Credentials, 'uid' | 'gid' | 'gids'>,
+  where: string,
+): void {
+  const [uids, groups] = [usableIds('uid'), usableIds('gid')];
+  const group = [gid, ...gids].find((each) => each >= groups);
+  if (uid < uids && group === undefined) return;
+  const [what, id, count] = uid < uids ? ['group', group, groups] : ['user', uid, uids];
+  throw new GantryError(
+    'launch',
+    `${where}: ${what} ${id} is beyond your ${count} ids: choose another with --${what}, or have more in /etc/sub${what === 'user' ? 'u' : 'g'}id`,
+  );
 }
 
 function resolveUid(

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-/** `src/system/binding.c`, function by function: see there for what each takes, answers and throws. */
+/** The functions of `files.c`, `processes.c` and `host.c`: see there for what each takes, answers and throws. */
 interface Binding {
   flock(fd: number, operation: number): boolean;
   openat2(dirfd: number, path: string, flags: number, mode: number, resolve: number): number;
@@ -36,6 +36,7 @@ interface Binding {
   getXattr(path: string, name: string): Buffer | undefined;
   listXattr(path: string): string[];
   syncFilesystem(fd: number): void;
+  canMapUsers(path: string, recursive: boolean): boolean;
   execve(
     path: string,
     argv: readonly string[],
@@ -46,6 +47,8 @@ interface Binding {
   pidfdSendSignal(fd: number, signal: number): boolean;
   setNetworkNamespace(fd: number): void;
   notify(socket: string, state: string): void;
+  canFilterDevices(): boolean;
+  localTime(seconds: number, fraction: string): string;
 }
 
 function load(): Binding {
