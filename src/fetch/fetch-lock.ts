@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
+import { dataMode } from '../system/ordinary-user.ts';
 import type { FetchContext } from './context.ts';
 import { pause } from './pace.ts';
 
@@ -27,7 +28,7 @@ export interface FetchLock {
 export async function lockFetch(url: string, context: FetchContext): Promise<FetchLock> {
   const { locks } = context.store.layout;
   const name = createHash('sha256').update(url).digest('hex').slice(0, 40);
-  mkdirSync(locks, { recursive: true, mode: 0o750 });
+  mkdirSync(locks, { recursive: true, mode: dataMode() });
   for (let waited = false; ; waited = true) {
     const release = await tryLock(join(locks, `fetch-${name}`));
     if (release !== undefined) return { waited, release };

@@ -1,10 +1,11 @@
 import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { errnoOf } from '../error.ts';
+import { dataMode } from '../system/ordinary-user.ts';
 
-/** Makes a directory of the store, and those above it, for root and root's group only. */
+/** Makes a directory of the store, and those above it, for root and root's group only, or an ordinary user only. */
 export function makeDirectory(path: string): void {
-  mkdirSync(path, { recursive: true, mode: 0o750 });
+  mkdirSync(path, { recursive: true, mode: dataMode() });
 }
 
 /** Puts on disk which names a directory holds. */

@@ -1,12 +1,12 @@
 import type { BigIntStats, Stats } from 'node:fs';
 import { errnoOf } from '../error.ts';
 import { system } from '../system/binding.ts';
+import { OPAQUE_ATTRIBUTE } from '../system/overlay-attribute.ts';
 
 /**
  * How overlayfs marks in a layer what it hides of those below (Documentation/filesystems/overlayfs.rst,
  * "whiteouts and opaque directories").
  */
-const opaqueXattr = 'trusted.overlay.opaque';
 const opaqueValue = Buffer.from('y');
 
 /** Whether something is a whiteout: character device 0/0. */
@@ -17,7 +17,7 @@ export function isWhiteout(stats: Stats | BigIntStats): boolean {
 /** Whether nothing of lower layers shows in the directory at `path`; nothing is hidden by what is not there. */
 export function isOpaque(path: string): boolean {
   try {
-    return system.getXattr(path, opaqueXattr)?.equals(opaqueValue) === true;
+    return system.getXattr(path, OPAQUE_ATTRIBUTE)?.equals(opaqueValue) === true;
   } catch (error) {
     // A tree that was removed meanwhile is for whoever uses it to miss.
     if (errnoOf(error) === 'ENOENT') return false;
@@ -27,7 +27,7 @@ export function isOpaque(path: string): boolean {
 
 /** Marks the directory at `path`. */
 export function makeOpaque(path: string): void {
-  system.setXattr(path, opaqueXattr, opaqueValue);
+  system.setXattr(path, OPAQUE_ATTRIBUTE, opaqueValue);
 }
 
 /** Whether overlayfs reads this extended attribute as its own bookkeeping. */

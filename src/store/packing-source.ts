@@ -2,6 +2,7 @@ import { type BigIntStats, lstatSync, readdirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
+import { splitDevice } from '../system/device-number.ts';
 import { checkSymlinkTarget, checkSymlinkText } from './entry-name.ts';
 import { reasonOf } from './failure.ts';
 import { isOverlayXattr, isWhiteout } from './overlay-marks.ts';
@@ -120,10 +121,7 @@ function deviceOf(entry: Omit<SourceEntry, 'typeflag'>, stat: BigIntStats): Sour
   if (isWhiteout(stat)) {
     throw unpackable(entry.path, 'is an overlayfs whiteout (character device 0/0)');
   }
-  // The kernel's huge encoding of dev_t, makedev(3).
-  const { rdev } = stat;
-  const deviceMajor = Number(((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & ~0xfffn));
-  const deviceMinor = Number((rdev & 0xffn) | ((rdev >> 12n) & ~0xffn & 0xffffffffn));
+  const { major: deviceMajor, minor: deviceMinor } = splitDevice(stat.rdev);
   const typeflag = stat.isCharacterDevice() ? '3' : '4';
   return { ...entry, typeflag, deviceMajor, deviceMinor };
 }

@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { system } from '../system/binding.ts';
+import { splitDevice } from '../system/device-number.ts';
 import { isOpaque, isOverlayXattr, isWhiteout, showingTrees } from './overlay-marks.ts';
 
 const AT_FDCWD = -100;
@@ -25,6 +26,12 @@ type Links = Map<string, string>;
 /** How what is no directory gets to its new place: copied, or as a further name of the same file. */
 export type Transfer = 'copy' | 'link';
 
+/** Who a file's user or group becomes. */
+export type Owner = (id: number) => number;
+
+/** Of a copy that belongs to whom the original does. */
+const sameOwner: Owner = (id) => id;
+
 /**
  * Writes trees laid over each other as one, with everything they have: owners, modes, times to the
  * nanosecond, extended attributes and file capabilities, hard links, symbolic links, devices, fifos. What
@@ -32,22 +39,26 @@ export type Transfer = 'copy' | 'link';
  * file system can (btrfs, XFS), and copied otherwise.
  * @param trees top first, each a directory
  * @param to must not exist; with `link`, in the trees' file system
+ * @param owner whose a copy is to be
  * @throws GantryError `store` naming what could not be copied
  */
 export function flattenLayers(
   trees: readonly string[],
   to: string,
   transfer: Transfer = 'copy',
+  owner: Owner = sameOwner,
 ): void {
-  new Flattening(transfer).directory(showingTrees(trees), to);
+  new Flattening(transfer, owner).directory(showingTrees(trees), to);
 }
 
 class Flattening {
   readonly #links: Links = new Map();
   readonly #transfer: Transfer;
+  readonly #owner: Owner;
 
-  constructor(transfer: Transfer) {
+  constructor(transfer: Transfer, owner: Owner) {
     this.#transfer = transfer;
+    this.#owner = owner;
   }
 
   /** `sources`: the directories that are merged, top first; the first one lends its looks. */
@@ -56,7 +67,7 @@ class Flattening {
     if (top === undefined) throw new GantryError('internal', `no layers for ${to}`);
     naming(top, to, () => mkdirSync(to, 0o700));
     for (const [name, entries] of merged(sources)) this.#entry(entries, join(to, name));
-    naming(top, to, () => copyAttributes(top, to, lstatSync(top, { bigint: true })));
+    naming(top, to, () => this.#attributes(top, to, lstatSync(top, { bigint: true })));
   }
 
   /** What several directories have under one name, top first. */
@@ -72,8 +83,12 @@ class Flattening {
       linkSync(path, to);
     } else if (!copyLink(to, stats, this.#links)) {
       copyContent(path, to, stats);
-      copyAttributes(path, to, stats);
+      this.#attributes(path, to, stats);
     }
+  }
+
+  #attributes(from: string, to: string, stats: BigIntStats): void {
+    copyAttributes(from, to, stats, this.#owner);
   }
 }
 
@@ -140,13 +155,16 @@ function copyContent(from: string, to: string, stats: BigIntStats): void {
   } else if (stats.isSymbolicLink()) {
     symlinkSync(readlinkSync(from), to);
   } else {
-    system.mknodAt(AT_FDCWD, to, Number(stats.mode), deviceNumber(stats.rdev));
+    const { major, minor } = splitDevice(stats.rdev);
+    // The binding takes both in one number.
+    system.mknodAt(AT_FDCWD, to, Number(stats.mode), major * 2 ** 32 + minor);
   }
 }
 
 /** The owner comes first: changing it clears setuid bits and file capabilities (chown(2)). */
-function copyAttributes(from: string, to: string, stats: BigIntStats): void {
-  const [uid, gid] = [Number(stats.uid), Number(stats.gid)];
+function copyAttributes(from: string, to: string, stats: BigIntStats, owner: Owner): void {
+  const uid = owner(Number(stats.uid));
+  const gid = owner(Number(stats.gid));
   const mode = Number(stats.mode & 0o7777n);
   const [seconds, nanoseconds] = [stats.mtimeNs / NANOSECONDS, stats.mtimeNs % NANOSECONDS];
   if (stats.isFile() || stats.isDirectory()) {
@@ -164,16 +182,24 @@ function copyAttributes(from: string, to: string, stats: BigIntStats): void {
     // overlayfs's own notes are of the tree they were made in.
     if (isOverlayXattr(name)) continue;
     const value = system.getXattr(from, name);
-    if (value !== undefined) system.setXattr(to, name, value);
+    if (value !== undefined) system.setXattr(to, name, ownedXattr(name, value, owner));
   }
   if (!stats.isFile() && !stats.isDirectory()) {
     system.setTimesAt(AT_FDCWD, to, Number(seconds), Number(nanoseconds));
   }
 }
 
-/** The kernel's device number (glibc's makedev) as the binding takes it: major * 2^32 + minor. */
-function deviceNumber(rdev: bigint): number {
-  const major = ((rdev >> 8n) & 0xfffn) | ((rdev >> 32n) & 0xfffff000n);
-  const minor = (rdev & 0xffn) | ((rdev >> 12n) & 0xffffff00n);
-  return Number(major) * 2 ** 32 + Number(minor);
+/** The entries of access lists that name a user or group (linux/posix_acl_xattr.h): tag, permissions, id. */
+const ACL_ENTRY = { headerBytes: 4, bytes: 8, idAt: 4, named: [0x02, 0x08] } as const;
+
+/** An access list names users, as the file's owner does. */
+function ownedXattr(name: string, value: Buffer, owner: Owner): Buffer {
+  if (owner === sameOwner || !name.startsWith('system.posix_acl_')) return value;
+  const owned = Buffer.from(value);
+  const { headerBytes, bytes, idAt, named } = ACL_ENTRY;
+  for (let at = headerBytes; at + bytes <= owned.length; at += bytes) {
+    if (!named.some((tag) => tag === owned.readUInt16LE(at))) continue;
+    owned.writeUInt32LE(owner(owned.readUInt32LE(at + idAt)), at + idAt);
+  }
+  return owned;
 }

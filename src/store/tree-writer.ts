@@ -1,6 +1,7 @@
 import { closeSync, constants, lstatSync, openSync, rmSync, type Stats, writeSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { O_DIRECTORY, system } from '../system/binding.ts';
+import { isRootless, usableIds } from '../system/ordinary-user.ts';
 import { DirectoryFates } from './directory-fates.ts';
 import { DirectoryHandles, obstacleOf, openDirectory } from './directory-handles.ts';
 import {
@@ -28,6 +29,8 @@ export class TreeWriter {
   readonly #root: number;
   readonly #handles: DirectoryHandles;
   readonly #fates: DirectoryFates;
+  /** Of an ordinary user: how many ids there are for owners. */
+  readonly #ids = isRootless() ? { uid: usableIds('uid'), gid: usableIds('gid') } : undefined;
   /** The file whose content comes in several pieces, and how many bytes are still to come. */
   #open: { fd: number; entry: TarEntry; path: string } | undefined;
   #waiting: { entry: TarEntry; path: string } | undefined;
@@ -51,6 +54,7 @@ export class TreeWriter {
    */
   entry(entry: TarEntry, path: string): void {
     checkXattrs(entry);
+    this.#checkOwner(entry);
     if (path === '' && entry.type !== 'directory') {
       throw refusedEntry(entry.name, `the root file system is a ${entry.type}`);
     }
@@ -134,7 +138,21 @@ export class TreeWriter {
   #write(entry: TarEntry, path: string): void {
     if (entry.type === 'directory') this.#directory(entry, path);
     else this.#replacing(entry, path, (parent, name) => this.#create(entry, path, parent, name));
-    if (entry.type !== 'hard-link') this.#setXattrs(entry, path);
+    if (entry.type !== 'hard-link' && !this.#cannotBe(entry)) this.#setXattrs(entry, path);
+  }
+
+  /** A device in the tree of an ordinary user, who can make none. */
+  #cannotBe({ type }: TarEntry): boolean {
+    return this.#ids !== undefined && (type === 'character-device' || type === 'block-device');
+  }
+
+  #checkOwner({ name, uid, gid }: TarEntry): void {
+    if (this.#ids === undefined || (uid < this.#ids.uid && gid < this.#ids.gid)) return;
+    const ids = Math.min(this.#ids.uid, this.#ids.gid);
+    throw refusedEntry(
+      name,
+      `its owner ${uid}:${gid} is beyond your ${ids} ids: have more in /etc/subuid and /etc/subgid`,
+    );
   }
 
   #create(entry: TarEntry, path: string, parent: number, name: string): void {
@@ -251,6 +269,11 @@ export class TreeWriter {
       // Overlayfs takes character device 0/0 for "deleted here" and would hide what lies beneath.
       if (character && deviceMajor === 0 && deviceMinor === 0) {
         throw refusedEntry(entry.name, 'character device 0/0 is an overlayfs whiteout');
+      }
+      // Nothing is there then, of lower layers neither: apps could not open it anyway.
+      if (this.#cannotBe(entry)) {
+        this.#whiteout(parent, name);
+        return;
       }
       const device = deviceMajor * DEVICE_UNIT + deviceMinor;
       system.mknodAt(parent, name, (character ? S_IFCHR : S_IFBLK) | 0o600, device);

@@ -14,8 +14,9 @@ import {
   type Stats,
   writeFileSync,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
+import { isHiddenRoots, ordinaryUser } from '../system/ordinary-user.ts';
 import { newUuid } from '../system/uuid.ts';
 
 /** More than any public key needs, however many people have certified it. */
@@ -30,10 +31,10 @@ export const MAX_KEY_FILE_BYTES = 1 << 20;
  */
 export function requireSafeOwnership(path: string, stats: Stats): void {
   const self = process.geteuid?.() ?? 0;
-  if (stats.uid !== 0 && stats.uid !== self) {
+  if (stats.uid !== 0 && stats.uid !== self && !isHiddenRoots(resolve(path), stats.uid)) {
     throw new GantryError(
       'permission',
-      `trusted key store: ${path} belongs to user ${stats.uid}, who could change it; make it yours: chown ${self} ${path}`,
+      `trusted key store: ${path} belongs to user ${stats.uid}, who could change it; make it yours: chown ${ordinaryUser() ?? self} ${path}`,
     );
   }
   if ((stats.mode & 0o022) !== 0) {

@@ -50,7 +50,8 @@ export function findTrustedKeys(directories: TrustDirectories, text: string): Tr
 /**
  * Stops trusting a key under one rule: its file is removed where it is the machine's or the user's. Where
  * the vendor's configuration holds the key too, an empty file of the machine's is put over it, in place
- * of the machine's own where there is one, so that at no moment the vendor's speaks instead.
+ * of the machine's own where there is one, so that at no moment the vendor's speaks instead. So does an ordinary
+ * user with the keys of both.
  *
  * @param key one of those in force.
  * @throws GantryError `permission` when the directory cannot be written.
@@ -59,15 +60,17 @@ export function removeTrustedKey(
   directories: TrustDirectories,
   { fingerprint, rule }: TrustedKey,
 ): Removal[] {
-  const { system, local, user } = directories;
+  const { system, local, user, own = local } = directories;
   const fileIn = (directory: string) => join(locationIn(directory, rule), fingerprint);
   const removals: Removal[] = [];
-  if (system !== local && existsSync(fileIn(system))) {
+  if ([system, local].some((directory) => directory !== own && existsSync(fileIn(directory)))) {
     removals.push(maskTrustedKey(directories, fingerprint, rule));
-  } else if (existsSync(fileIn(local))) {
-    removals.push(removeFile(fileIn(local), rule));
+  } else if (existsSync(fileIn(own))) {
+    removals.push(removeFile(fileIn(own), rule));
   }
-  if (user !== undefined && existsSync(fileIn(user))) removals.push(removeFile(fileIn(user), rule));
+  if (user !== undefined && user !== own && existsSync(fileIn(user))) {
+    removals.push(removeFile(fileIn(user), rule));
+  }
   return removals;
 }
 
@@ -83,11 +86,11 @@ function removeFile(path: string, rule: TrustRule): Removal {
  * @throws GantryError `permission` when the directory cannot be written.
  */
 export function maskTrustedKey(
-  { local }: TrustDirectories,
+  { local, own = local }: TrustDirectories,
   fingerprint: string,
   rule: TrustRule,
 ): Removal {
-  const path = join(locationIn(local, rule), fingerprint);
-  installKeyFile(local, path, '');
+  const path = join(locationIn(own, rule), fingerprint);
+  installKeyFile(own, path, '');
   return { how: 'masked', path, rule };
 }

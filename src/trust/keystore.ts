@@ -17,6 +17,8 @@ export interface TrustDirectories {
   readonly system: string;
   readonly local: string;
   readonly user?: string | undefined;
+  /** Where keys are added that are not the machine's; `local` where absent. */
+  readonly own?: string | undefined;
 }
 
 /** One key file that is in force. */
@@ -108,7 +110,7 @@ function allEntries(directories: TrustDirectories): Entry[] {
 
 /**
  * Trusts every key in `bytes` (of any kind there is, nothing else) under `rule`: one file each, mode
- * 0644, in the `local` directory, each put in its place at once. A key trusted under that rule already
+ * 0644, in the `own` directory, or the `local` one, each put in its place at once. A key trusted under that rule already
  * is replaced, which is how a renewed or revoked one is taken in.
  *
  * @returns the paths written, in the order of the keys in `bytes`.
@@ -120,12 +122,13 @@ export async function addTrustedKeys(
   bytes: Uint8Array,
   rule: TrustRule,
 ): Promise<string[]> {
-  const directory = locationIn(directories.local, rule);
+  const own = directories.own ?? directories.local;
+  const directory = locationIn(own, rule);
   const { readKeys } = await import('./trusted-key-kind.ts');
   const keys = await readKeys(bytes);
   return keys.map(({ fingerprint, file }) => {
     const path = join(directory, fingerprint);
-    installKeyFile(directories.local, path, file);
+    installKeyFile(own, path, file);
     return path;
   });
 }

@@ -28,8 +28,9 @@ export function installTrustedRoot(
 ): TrustedRootSummary {
   const material = trustMaterialOf(bytes, origin);
   const hex = createHash('sha256').update(bytes).digest('hex');
-  const path = join(directories.local, TRUSTED_ROOTS, `${hex}.json`);
-  installKeyFile(directories.local, path, Buffer.from(bytes).toString('utf8'));
+  const own = directories.own ?? directories.local;
+  const path = join(own, TRUSTED_ROOTS, `${hex}.json`);
+  installKeyFile(own, path, Buffer.from(bytes).toString('utf8'));
   return {
     path,
     authorities: material.certificateAuthorities.length,
