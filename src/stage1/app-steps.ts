@@ -1,7 +1,9 @@
+import { GantryError } from '../error.ts';
 import { deviceSteps } from '../isolation/devices.ts';
-import { kernelPathSteps } from '../isolation/kernel-paths.ts';
+import { kernelPathSteps, kernelTreeSteps } from '../isolation/kernel-paths.ts';
 import type { AppStep, SetupStep } from '../isolation/step.ts';
 import { hostsFile, RESOLV_CONF } from '../network/name-files.ts';
+import { enterGroupSteps } from './group-steps.ts';
 import { lowerOptions } from './overlay.ts';
 import type { AppSection } from './plan.ts';
 import type { AppSettings, PodSettings } from './settings.ts';
@@ -21,15 +23,37 @@ const DEV_SLOT = '0';
  */
 export function appSections(pod: PodSettings): AppSection[] {
   if (pod.mutable !== undefined) return [];
-  return pod.apps.map((app) => ({ name: app.name, steps: appSteps(pod, app) }));
+  return pod.apps.map((app) => appSection(app, (part) => appSteps(pod, part)));
+}
+
+/**
+ * An app's section, and those of its event handlers: all its steps, with another program at their end. Each part is
+ * in the same root; what the pod brings into it the first one does, so that it stays as that leaves it.
+ */
+export function appSection(
+  app: AppSettings,
+  stepsOf: (part: AppSettings) => AppSection['steps'],
+): AppSection {
+  const { preStart, postStop } = app.handlers ?? {};
+  const later = { ...app, missing: [] };
+  return {
+    name: app.name,
+    ...(preStart === undefined ? {} : { preStart: stepsOf({ ...app, exec: preStart }) }),
+    steps: stepsOf(preStart === undefined ? app : later),
+    ...(postStop === undefined ? {} : { postStop: stepsOf({ ...later, exec: postStop }) }),
+  };
 }
 
 function appSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppStep)[] {
+  const root = `/apps/${app.name}`;
   return [
     ['unshare', 'mount'],
+    ...enterGroupSteps(pod, app),
     ...takenAlong(pod),
     ...volumeSlots(pod, app),
-    ['pivot-root', `/apps/${app.name}`],
+    // What was made for other users is locked in its place (specs/launch-plan.md, join-users): a copy is not.
+    ...(pod.users === undefined ? [] : ([['mount', root, root, '-', 'bind']] as const)),
+    ['pivot-root', root],
     ...rootSteps(pod, app),
   ];
 }
@@ -55,26 +79,32 @@ export function rootSteps(pod: PodSettings, app: AppSettings): (SetupStep | AppS
   ];
 }
 
+/** Whether the pod shows the host's /sys. */
+export function hasHostSys({ rootless, network }: PodSettings): boolean {
+  return rootless === true && network === 'host';
+}
+
 /** What every app takes along of the pod's. */
 export function takenAlong(pod: PodSettings): SetupStep[] {
   return [
     ...deviceSteps('/own-dev', '/dev'),
     ['open-tree', DEV_SLOT, '/own-dev', 'recursive'],
+    ...kernelTreeSteps(pod.openPaths, hasHostSys(pod)),
     ...(pod.hostResolver ? ([['open-tree', RESOLV_SLOT, '/resolv.conf']] as const) : []),
   ];
 }
 
 /** An app's root, at `apps/` below `root`. */
-export function rootfsSteps(app: AppSettings, root = 'root'): SetupStep[] {
+export function rootfsSteps(pod: PodSettings, app: AppSettings, root = 'root'): SetupStep[] {
   const target = `${root}/apps/${app.name}`;
-  return [['make-directory', target, '0755'], rootfsStep(app, target)];
+  return [['make-directory', target, '0755'], rootfsStep(pod, app, target)];
 }
 
 /**
  * Mounts an app's root at `target`. Not nosuid: images have programs that change user. But nodev, since an app keeps
- * CAP_MKNOD and no cgroup says which devices it may open.
+ * CAP_MKNOD, and not every host has control groups that say which devices it may open.
  */
-export function rootfsStep(app: AppSettings, target: string): SetupStep {
+export function rootfsStep({ rootless }: PodSettings, app: AppSettings, target: string): SetupStep {
   const own = `apps/${app.name}`;
   if (app.rootfs.kind === 'copy') return ['mount', `${own}/rootfs`, target, '-', 'bind,nodev'];
   return [
@@ -91,6 +121,8 @@ export function rootfsStep(app: AppSettings, target: string): SetupStep {
     'redirect_dir=nofollow',
     'metacopy=off',
     'index=off',
+    // Its notes are then `user.` attributes, of which images have none (store/tree-writer.ts).
+    ...(rootless ? ['userxattr'] : []),
   ];
 }
 
@@ -127,15 +159,33 @@ function terminalSteps(pod: PodSettings): (SetupStep | AppStep)[] {
 export function processSteps(app: AppSettings): AppStep[] {
   const { uid, gid, gids } = app.credentials;
   const [path = '', ...argv] = app.exec;
+  const { oomScore, labels = [], rlimits = [] } = app.process ?? {};
   return [
     ['umask', '0022'],
+    ...(oomScore === undefined ? [] : ([['oom-score', String(oomScore)]] as const)),
     ...app.environment.map(([name, value]): AppStep => ['env', name, value]),
     ['user', String(uid), String(gid), ...gids.map(String)],
+    // After `user`, which gives the app its streams: this device is everybody's.
+    ...(app.silent === undefined ? [] : ([['silence', ...app.silent]] as const)),
     ['chdir', app.workingDirectory],
     ...(app.stopSignal === undefined ? [] : ([['stop-signal', String(app.stopSignal)]] as const)),
     ...(app.userNamespaces ? [] : ([['no-user-namespaces']] as const)),
+    ...labels.map((label): AppStep => ['label', ...label]),
+    // Files are opened before: how many there may be is a limit too.
+    ...rlimits.map((limit): AppStep => ['rlimit', ...limit]),
+    ...filterSteps(app),
     ['keep-caps', ...app.capabilities],
     ...(app.noNewPrivileges ? ([['no-new-privileges']] as const) : []),
     ['exec', path, argv[0] ?? path, ...argv.slice(1)],
   ];
+}
+
+/** The filter is loaded right before exec; keep-caps must know that there is one. */
+function filterSteps({ name, systemCalls }: AppSettings): AppStep[] {
+  if (systemCalls === undefined) return [];
+  if (systemCalls.program !== undefined) return [['seccomp', systemCalls.program]];
+  throw new GantryError(
+    'launch',
+    `app ${JSON.stringify(name)}: the pod's plan has lost its system call filter: prepare the pod anew`,
+  );
 }

@@ -1,12 +1,29 @@
 import { GantryError } from '../error.ts';
 import type { AppSpec } from '../image/app-spec.ts';
-import { allCapabilities, keptCapabilities } from '../isolation/capabilities.ts';
+import {
+  allCapabilities,
+  type CapabilityChoice,
+  keptCapabilities,
+} from '../isolation/capabilities.ts';
 import { readIsolators } from '../isolation/isolators.ts';
 import type { LayerTree } from '../isolation/layer-tree.ts';
-import { resolveUser } from '../isolation/users.ts';
+import {
+  type ProcessChoice,
+  type ProcessHost,
+  type SettledProcess,
+  settleProcess,
+} from '../isolation/process-limits.ts';
+import type { UserRange } from '../isolation/user-map.ts';
+import { type Credentials, resolveUser } from '../isolation/users.ts';
 import { appEnvironment } from './environment.ts';
 import { findProgram } from './program.ts';
-import { type AppSettings, NAME_FILES, type Rootfs, type VolumeMount } from './settings.ts';
+import {
+  type AppSettings,
+  type CallFilterSettings,
+  NAME_FILES,
+  type Rootfs,
+  type VolumeMount,
+} from './settings.ts';
 import { stopSignalNumber } from './stop-signal.ts';
 import { type GivenVolumes, lies, volumeMounts } from './volume-mounts.ts';
 
@@ -18,8 +35,22 @@ export interface AppChoices {
   readonly allSystemCalls: boolean;
   /** The flavour is for agents of the host: what neither image nor operator takes away is kept. */
   readonly privileged?: boolean;
+  /** The app's system call filter, already compiled. */
+  readonly filter?: ChosenFilter;
   /** `--volume`. */
   readonly volumes?: GivenVolumes;
+  /** Known where a process's limits or labels are asked for. */
+  readonly host?: ProcessHost;
+  /** Names of the isolators that the operator chose, not the image. */
+  readonly asked?: ReadonlySet<string>;
+  /** Those of the pod; undefined: the host's own. */
+  readonly users?: UserRange | undefined;
+}
+
+/** An app's system call filter. */
+export interface ChosenFilter extends CallFilterSettings {
+  /** By the image or the operator; otherwise it is the default. */
+  readonly named: boolean;
 }
 
 /** An app as it will run, and what the operator should hear about it. */
@@ -43,31 +74,37 @@ export function settleApp(
   choices: AppChoices,
 ): SettledApp {
   const where = `app ${JSON.stringify(spec.name)}`;
-  refuseEventHandlers(spec, where);
   requireMountable(tree, where);
   const isolators = readIsolators(spec.isolators);
-  const capabilities = choices.allCapabilities
-    ? allCapabilities()
-    : keptCapabilities(isolators.capabilities, where, choices.privileged);
+  const capabilities = appCapabilities(isolators.capabilities, where, choices);
   const credentials = resolveUser(spec, tree, where);
+  if (choices.users !== undefined) requireMapped(credentials, choices.users, where);
   const environment = appEnvironment(spec, credentials);
   const mounts = volumeMounts(spec, tree, where, choices.volumes);
   const path = environment.find(([name]) => name === 'PATH')?.[1] ?? '';
-  const program = spec.exec[0] ?? '';
+  const find = (program: string) => findProgram(program, path, spec.workingDirectory, tree, where);
+  const process = settledProcess(isolators.process, choices, where);
   return {
     settings: {
       name: spec.name,
       rootfs,
       readOnlyRootfs: spec.readOnlyRootfs,
-      exec: [findProgram(program, path, spec.workingDirectory, tree, where), ...spec.exec],
+      exec: [find(spec.exec[0] ?? ''), ...spec.exec],
+      ...settleHandlers(spec, find),
       credentials,
       capabilities,
-      noNewPrivileges: isolators.noNewPrivileges,
-      // CAP_SYS_ADMIN is all that a user namespace would add.
+      ...(isolators.limits === undefined ? {} : { limits: isolators.limits }),
+      ...(Object.keys(process.settings).length === 0 ? {} : { process: process.settings }),
+      // A set-user-ID program that is refused what it counts on could be made to do harm: as in rkt.
+      noNewPrivileges:
+        isolators.noNewPrivileges || (choices.filter?.named === true && credentials.uid !== 0),
+      ...filterOf(choices),
+      // CAP_SYS_ADMIN is all that a user namespace would add. Where an insecure option gave it, that
+      // option opens nothing else.
       userNamespaces:
         choices.allSystemCalls ||
         choices.privileged === true ||
-        capabilities.includes('CAP_SYS_ADMIN'),
+        (!choices.allCapabilities && capabilities.includes('CAP_SYS_ADMIN')),
       environment,
       workingDirectory: spec.workingDirectory,
       ...(lacksWorkingDirectory(spec, mounts, tree, where) ? { makesWorkingDirectory: true } : {}),
@@ -78,12 +115,31 @@ export function settleApp(
       missing: NAME_FILES.filter((file) => tree.lstat(`/etc/${file}`) === undefined),
     },
     warnings: [
+      ...process.warnings,
       ...isolators.ignored.map((name) => `${where}: isolator ${name} is not enforced`),
       ...hidden(spec, mounts, tree, choices.volumes).map(
         ({ volume, path }) => `${where}: volume ${volume} hides what the image has at ${path}`,
       ),
     ],
   };
+}
+
+/**
+ * The capabilities an app keeps.
+ * @throws GantryError `unsupported`
+ */
+function appCapabilities(
+  choice: CapabilityChoice,
+  where: string,
+  { allCapabilities: all, privileged }: Pick<AppChoices, 'allCapabilities' | 'privileged'>,
+): string[] {
+  return all ? allCapabilities() : keptCapabilities(choice, where, privileged);
+}
+
+function filterOf({ filter }: AppChoices): Pick<AppSettings, 'systemCalls'> {
+  if (filter === undefined) return {};
+  const { does, program } = filter;
+  return { systemCalls: { does, ...(program === undefined ? {} : { program }) } };
 }
 
 /**
@@ -99,26 +155,55 @@ function requireMountable(tree: LayerTree, where: string): void {
   );
 }
 
-function refuseEventHandlers(spec: AppSpec, where: string): void {
-  const [handler] = spec.eventHandlers;
-  if (handler === undefined) return;
+/** What nobody asks for is decided without a look at the host. */
+function settledProcess(
+  choice: ProcessChoice,
+  { host, asked = new Set() }: AppChoices,
+  where: string,
+): SettledProcess {
+  if (Object.keys(choice).length === 0) return { settings: {}, warnings: [] };
+  if (host === undefined) throw new GantryError('internal', `${where}: the host was not looked at`);
+  return settleProcess(choice, host, asked, where);
+}
+
+/** There is no user beyond those the pod has. */
+function requireMapped({ uid, gid, gids }: Credentials, { count }: UserRange, where: string): void {
+  const strange = [uid, gid, ...gids].find((id) => id >= count);
+  if (strange === undefined) return;
   throw new GantryError(
-    'unsupported',
-    `${where}: its ${handler.name} event handler cannot be run by this version: use an image without event handlers`,
+    'launch',
+    `${where}: its user or group ${strange} is none of the ${count} that a pod of --private-users has: choose others with --user, --group and --supplementary-gids`,
   );
 }
 
-/**
- * The volumes that hide something nobody asked them to. Those of an OCI image begin with what the image
- * has there.
- */
+/** They are found as the app's own program is. */
+function settleHandlers(
+  { eventHandlers }: AppSpec,
+  find: (program: string) => string,
+): Pick<AppSettings, 'handlers'> {
+  if (eventHandlers.length === 0) return {};
+  const handler = (name: 'pre-start' | 'post-stop') => {
+    const [{ exec } = { exec: undefined }] = eventHandlers.filter((given) => given.name === name);
+    return exec === undefined ? undefined : [find(exec[0] ?? ''), ...exec];
+  };
+  const preStart = handler('pre-start');
+  const postStop = handler('post-stop');
+  return {
+    handlers: {
+      ...(preStart === undefined ? {} : { preStart }),
+      ...(postStop === undefined ? {} : { postStop }),
+    },
+  };
+}
+
+/** The volumes that hide something nobody asked them to, rather than begin with it. */
 function hidden(
-  { format }: AppSpec,
+  { fillsVolumes }: AppSpec,
   mounts: readonly VolumeMount[],
   tree: LayerTree,
   given: GivenVolumes = new Map(),
 ): readonly VolumeMount[] {
-  if (format === 'oci') return [];
+  if (fillsVolumes) return [];
   return mounts.filter(({ volume, path }) => !given.has(volume) && tree.entries(path).length > 0);
 }
 

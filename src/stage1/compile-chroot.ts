@@ -1,9 +1,15 @@
 import { GantryError } from '../error.ts';
 import type { SetupStep } from '../isolation/step.ts';
 import { RESOLV_CONF } from '../network/name-files.ts';
-import { nameFileSteps, processSteps, rootfsStep, workingDirectorySteps } from './app-steps.ts';
+import {
+  appSection,
+  nameFileSteps,
+  processSteps,
+  rootfsStep,
+  workingDirectorySteps,
+} from './app-steps.ts';
+import { enterGroupSteps, openGroupSteps, podGroupSteps, removeGroupSteps } from './group-steps.ts';
 import type { Plan } from './plan.ts';
-import { cgroupSteps, teardownSteps } from './pod-steps.ts';
 import type { AppSettings, PodSettings } from './settings.ts';
 import { lies } from './volume-mounts.ts';
 import {
@@ -38,11 +44,11 @@ export function compileChroot(pod: PodSettings): Plan {
       ['namespaces', 'mount'],
       ['grace', String(pod.graceSeconds)],
       ['output', pod.interactive ? 'terminal' : 'raw'],
-      ...cgroupSteps(pod),
+      ...podGroupSteps(pod),
     ],
     pod: podSteps(pod, app),
-    apps: [{ name: app.name, steps: processSteps(app) }],
-    teardown: teardownSteps(pod),
+    apps: [appSection(app, (part) => [...enterGroupSteps(pod, part), ...processSteps(part)])],
+    teardown: removeGroupSteps(pod),
   };
 }
 
@@ -50,11 +56,12 @@ function podSteps(pod: PodSettings, app: AppSettings): SetupStep[] {
   return [
     ...volumeTrees(pod, app, true),
     ['private-mounts'],
+    ...openGroupSteps(pod),
     ...SHARED.map(([path, , slot]): SetupStep => ['open-tree', slot, path, 'recursive']),
     ...resolverSteps(pod),
     ...volumeTrees(pod, app, false),
     ...volumeAttributes(pod, app),
-    rootfsStep(app, 'root'),
+    rootfsStep(pod, app, 'root'),
     ['pivot-root', 'root'],
     // What is of the host comes last: until then no link of the image leads what is made here into it.
     ...SHARED.map(([path, mode]): SetupStep => ['make-directory', path, mode]),

@@ -1,10 +1,12 @@
 import { posix } from 'node:path';
 import { GantryError } from '../error.ts';
 import { sharedDeviceSteps } from '../isolation/devices.ts';
+import { kernelMountSteps } from '../isolation/kernel-paths.ts';
 import type { ExecStep, OutsideStep, SetupStep } from '../isolation/step.ts';
 import { appSections, rootfsSteps } from './app-steps.ts';
+import { insideGroupSteps, openGroupSteps, removeGroupSteps } from './group-steps.ts';
 import type { Plan } from './plan.ts';
-import { supervisorSteps, teardownSteps, volumeSteps } from './pod-steps.ts';
+import { supervisorSteps, sysctlSteps, volumeSteps } from './pod-steps.ts';
 import type { HostVolumeSettings, KvmProvision, PodSettings, Virtiofsd } from './settings.ts';
 import { sharedVolumeSteps } from './volume-steps.ts';
 
@@ -46,7 +48,7 @@ export function compileKvm(pod: PodSettings): Plan {
     outside: outsideSteps(pod, provision),
     pod: podSteps(pod, provision),
     apps: appSections(pod),
-    teardown: teardownSteps(pod),
+    teardown: removeGroupSteps(pod),
   };
 }
 
@@ -120,7 +122,7 @@ function shareSteps(pod: PodSettings): SetupStep[] {
         : []),
     ]),
     ...sharedVolumeSteps({ ...pod, hostVolumes: readOnlyVolumes(pod) }, 'root/share'),
-    ...pod.apps.flatMap((app) => rootfsSteps(app, 'root/share')),
+    ...pod.apps.flatMap((app) => rootfsSteps(pod, app, 'root/share')),
     ['mount-attributes', 'root/share', 'ro'],
   ];
 }
@@ -301,6 +303,9 @@ function podSteps(pod: PodSettings, provision: KvmProvision): SetupStep[] {
     ['private-mounts'],
     ['hostname', pod.hostname],
     ['loopback'],
+    ...insideGroupSteps(pod),
+    ...openGroupSteps(pod),
+    ...sysctlSteps(pod),
     ['make-directory', 'share', '0755'],
     mountStep(provision),
     ['make-directory', 'root', '0755'],
@@ -312,6 +317,7 @@ function podSteps(pod: PodSettings, provision: KvmProvision): SetupStep[] {
       sharedSteps(`volumes/${name}`, directory),
     ),
     ...pod.apps.flatMap(({ name }) => sharedSteps(`apps/${name}`)),
+    ...kernelMountSteps('root'),
     ['pivot-root', 'root'],
     ...(pod.interactive ? ([['open-terminal', '/dev/pts/ptmx']] as const) : []),
   ];

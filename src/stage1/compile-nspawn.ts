@@ -1,3 +1,4 @@
+import { kernelMountSteps } from '../isolation/kernel-paths.ts';
 import type {
   EnvironmentStep,
   ExecStep,
@@ -6,8 +7,10 @@ import type {
   SupervisorStep,
 } from '../isolation/step.ts';
 import { appSections } from './app-steps.ts';
+import { givenDevices } from './device-volumes.ts';
+import { givenGroupSteps, openGivenGroupSteps, removeGroupSteps } from './group-steps.ts';
 import type { Plan } from './plan.ts';
-import { gatherSteps, outputSteps, teardownSteps } from './pod-steps.ts';
+import { gatherSteps, outputSteps, sysctlSteps } from './pod-steps.ts';
 import type { NspawnProvision, PodSettings } from './settings.ts';
 
 /** Where the container has what the apps live on, and what becomes its root. */
@@ -33,12 +36,13 @@ export function compileNspawn(pod: PodSettings): Plan {
     outside: [
       ...outsideSteps(pod, provision),
       ...journalSteps(pod, provision),
-      ...environmentSteps(),
+      ...(pod.groups === undefined ? [] : ([USE_NO_CGROUP_NAMESPACE] as const)),
+      ...environmentSteps(pod),
       execStep(pod, provision),
     ],
     pod: podSteps(pod),
     apps: appSections(pod),
-    teardown: teardownSteps(pod),
+    teardown: removeGroupSteps(pod),
   };
 }
 
@@ -52,8 +56,10 @@ function outsideSteps(pod: PodSettings, { cgroups }: NspawnProvision): SetupStep
     ['private-mounts'],
     ['make-directory', NSPAWN_STATE, '0755'],
     ['mount', 'tmpfs', NSPAWN_STATE, 'tmpfs', 'nosuid,nodev,noexec', 'mode=0755', 'size=64k'],
-    ...(cgroups === CGROUPS ? [] : ([['mount', cgroups, CGROUPS, '-', 'bind']] as const)),
     ['mount', 'tmpfs', 'root', 'tmpfs', 'nosuid,nodev', 'mode=0755', 'size=64k'],
+    // While the host's hierarchies are in view.
+    ...givenGroupSteps(pod, 'root'),
+    ...(cgroups === CGROUPS ? [] : ([['mount', cgroups, CGROUPS, '-', 'bind']] as const)),
     // Without one, systemd-nspawn takes the directory for none of an operating system.
     ['make-directory', 'root/usr', '0755'],
     ...givenFile('stage1/init', 'root/init', '0755'),
@@ -133,8 +139,9 @@ function givenFile(source: string, target: string, mode: string): SetupStep[] {
  * may call is said by their sections. Nor do what it mounts on /tmp and what it makes read-only outlast init's
  * change of root. The lock of its directory is the pod's.
  */
-function environmentSteps(): EnvironmentStep[] {
+function environmentSteps({ hostIpc }: PodSettings): EnvironmentStep[] {
   return [
+    ...(hostIpc ? ([['env', 'SYSTEMD_NSPAWN_SHARE_NS_IPC', '1']] as const) : []),
     ['env', 'SYSTEMD_SECCOMP', '0'],
     ['env', 'SYSTEMD_NSPAWN_LOCK', '0'],
     ['env', 'SYSTEMD_NSPAWN_TMPFS_TMP', '0'],
@@ -144,6 +151,12 @@ function environmentSteps(): EnvironmentStep[] {
     ['env', 'SYSTEMD_LOG_TARGET', 'console'],
   ];
 }
+
+/**
+ * The apps' groups lie beside the one systemd-nspawn makes for init, and out of a namespace of groups no process gets
+ * into others (cgroup_namespaces(7), `nsdelegate`). Apps of the native flavour have none either.
+ */
+const USE_NO_CGROUP_NAMESPACE = ['env', 'SYSTEMD_NSPAWN_USE_CGNS', '0'] as const;
 
 function execStep(pod: PodSettings, { program, machined }: NspawnProvision): ExecStep {
   return [
@@ -156,7 +169,7 @@ function execStep(pod: PodSettings, { program, machined }: NspawnProvision): Exe
     `--machine=${machineName(pod.uuid)}`,
     `--uuid=${pod.uuid}`,
     `--register=${machined === undefined ? 'no' : 'yes'}`,
-    ...(machined === 'scope' ? [] : ['--keep-unit']),
+    ...(machined === 'scope' ? scopeDevices(pod) : ['--keep-unit']),
     // init ends the pod in order on it, as machinectl terminate asks for.
     '--kill-signal=SIGTERM',
     ...(pod.network === 'none' ? ['--private-network'] : []),
@@ -170,6 +183,17 @@ function execStep(pod: PodSettings, { program, machined }: NspawnProvision): Exe
   ];
 }
 
+/**
+ * The scope that machined makes has the devices of containers alone (systemd's DevicePolicy=closed): what the pod was
+ * given beside is said here. systemd knows a device by its number under these paths, be it there or not.
+ */
+function scopeDevices(pod: PodSettings): string[] {
+  return givenDevices(pod).map(
+    ({ kind, major, minor, access }) =>
+      `--property=DeviceAllow=/dev/${kind}/${major}:${minor} ${access}`,
+  );
+}
+
 /** What machined knows the pod by. */
 function machineName(uuid: string): string {
   return `gantry-${uuid}`;
@@ -180,6 +204,9 @@ function podSteps(pod: PodSettings): SetupStep[] {
     ['private-mounts'],
     ['hostname', pod.hostname],
     ...(pod.network === 'none' ? ([['loopback']] as const) : []),
+    ...openGivenGroupSteps(pod),
+    ...sysctlSteps(pod),
+    ...kernelMountSteps(POD),
     ['pivot-root', POD],
     ...(pod.interactive ? ([['open-terminal', '/dev/pts/ptmx']] as const) : []),
   ];

@@ -2,9 +2,11 @@ import { appSections } from './app-steps.ts';
 import { compileChroot } from './compile-chroot.ts';
 import { compileKvm } from './compile-kvm.ts';
 import { compileNspawn } from './compile-nspawn.ts';
+import { removeGroupSteps } from './group-steps.ts';
 import type { Plan } from './plan.ts';
-import { podSteps, supervisorSteps, teardownSteps } from './pod-steps.ts';
+import { podSteps, supervisorSteps } from './pod-steps.ts';
 import type { PodSettings } from './settings.ts';
+import { userOutsideSteps, userPodSteps } from './user-steps.ts';
 
 /** Compiles the launch plan of a pod whose every setting is decided, for its flavour. Pure. */
 export function compilePlan(pod: PodSettings): Plan {
@@ -28,8 +30,10 @@ export function compilePlan(pod: PodSettings): Plan {
 function compileNative(pod: PodSettings): Plan {
   return {
     supervisor: supervisorSteps(pod),
-    pod: podSteps(pod),
+    ...(pod.users === undefined
+      ? { pod: podSteps(pod) }
+      : { outside: userOutsideSteps(pod), pod: userPodSteps(pod) }),
     apps: appSections(pod),
-    teardown: teardownSteps(pod),
+    teardown: removeGroupSteps(pod),
   };
 }

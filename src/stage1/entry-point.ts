@@ -10,6 +10,8 @@ import {
 import { dirname, join } from 'node:path';
 import type { GantryError } from '../error.ts';
 import { quote } from '../image/quotation.ts';
+import { isHidden, isHiddenRoots, isRootless } from '../system/ordinary-user.ts';
+import { isElf, isNative } from './elf.ts';
 
 /** What the programs of a stage1 are called in its manifest (specs/stage1-interface.md). */
 export const ENTRY_POINTS = [
@@ -39,18 +41,6 @@ export interface StageFile {
 const MAX_SYMLINKS = 40;
 /** Enough for the head of an ELF file (elf(5)) and the first line of a script (BINPRM_BUF_SIZE). */
 const HEAD_BYTES = 256;
-
-/** ELF machines (e_machine) whose programs this kernel runs, by Node's name of the machine. */
-const MACHINES: Readonly<Record<string, readonly number[]>> = {
-  x64: [62, 3],
-  ia32: [3],
-  arm64: [183, 40],
-  arm: [40],
-  loong64: [258],
-  ppc64: [21],
-  riscv64: [243],
-  s390x: [22],
-};
 
 /**
  * Finds a file of the stage1 in `directory` without leaving it: a symbolic link may lead to another place
@@ -105,7 +95,7 @@ export function requireRunnable(
 ): void {
   if ((stats.mode & 0o111) === 0) throw refuse(`${what} is not executable: chmod +x it`);
   const head = readHead(path);
-  if (head.subarray(0, 4).equals(ELF_MAGIC)) {
+  if (isElf(head)) {
     requireMachine(head, what, refuse, machine);
   } else if (head.subarray(0, 2).toString('latin1') === '#!') {
     requireInterpreter(head, what, refuse);
@@ -121,16 +111,19 @@ export function requireRootsOwn(
   refuse: Refusal,
   above: boolean,
 ): void {
-  requireRoots(file.stats, what, refuse);
+  requireRoots(file.stats, what, refuse, isHiddenRoots(file.path, file.stats.uid));
   for (const directory of file.directories) {
-    requireRoots(statSync(directory), `directory ${directory}`, refuse);
+    const stats = statSync(directory);
+    requireRoots(stats, `directory ${directory}`, refuse, isHiddenRoots(directory, stats.uid));
   }
   if (!above) return;
   for (let path = dirname(file.directories[0] ?? '/'); ; path = dirname(path)) {
     const stats = statSync(path);
     // Where the sticky bit is set (/tmp), others can add, but not replace what is root's.
     const sticky = (stats.mode & 0o1000) !== 0;
-    requireRoots(sticky ? { uid: stats.uid, mode: 0 } : stats, `directory ${path}`, refuse);
+    const seen = sticky ? { uid: stats.uid, mode: 0 } : stats;
+    // What an ordinary user names lies below others' directories, such as /home; whose, they cannot see.
+    requireRoots(seen, `directory ${path}`, refuse, isHidden(stats.uid));
     if (path === '/') return;
   }
 }
@@ -139,21 +132,25 @@ function requireRoots(
   { uid, mode }: Pick<Stats, 'uid' | 'mode'>,
   what: string,
   refuse: Refusal,
+  hidden: boolean,
 ): void {
-  if (uid !== 0)
-    throw refuse(`${what} belongs to user ${uid}: it is run as root, so chown it to root`);
+  if (uid !== 0 && !hidden) {
+    throw refuse(
+      isRootless()
+        ? `${what} belongs to another user: it is run as you, so use a copy of your own`
+        : `${what} belongs to user ${uid}: it is run as root, so chown it to root`,
+    );
+  }
   if ((mode & 0o022) === 0) return;
   throw refuse(`${what} can be written to by others than root: chmod go-w it`);
 }
-
-const ELF_MAGIC = Buffer.from('\x7fELF', 'latin1');
 
 function requireMachine(head: Buffer, what: string, refuse: Refusal, machine: string): void {
   // elf(5): e_ident[EI_DATA] is the byte order, e_machine follows e_ident and e_type.
   const isBigEndian = head[5] === 2;
   const number =
     head.length < 20 ? -1 : isBigEndian ? head.readUInt16BE(18) : head.readUInt16LE(18);
-  if (isBigEndian === (machine === 's390x') && MACHINES[machine]?.includes(number)) return;
+  if (isNative({ machine: number, littleEndian: !isBigEndian }, machine)) return;
   throw refuse(
     `${what} is a program of another architecture (ELF machine ${number}, this one is ${machine}): use a stage1 built for this machine`,
   );

@@ -6,6 +6,8 @@ export interface PodWishes {
   /** Apps come and go while the pod runs (`gantry app`). */
   readonly mutable: boolean;
   readonly interactive: boolean;
+  /** A standard stream of an app leads nowhere (`--stdout=null`). */
+  readonly silentStreams: boolean;
   /** `--net`, where it was given. */
   readonly network: 'none' | 'host' | undefined;
   /** `--hostname` was given. */
@@ -20,6 +22,23 @@ export interface PodWishes {
   /** An app's capabilities were named, by its image or by `--caps-retain` or `--caps-remove`. */
   readonly capabilities: boolean;
   readonly noNewPrivileges: boolean;
+  /** `--private-users`. */
+  readonly privateUsers: boolean;
+  /** `--ipc=private`. */
+  readonly privateIpc: boolean;
+  /** `--ipc=parent`. */
+  readonly hostIpc: boolean;
+  /** An app's system calls were named, by its image or by `--seccomp`. */
+  readonly seccomp: boolean;
+  /** Processor time, memory, processes or input and output of an app are limited. */
+  readonly limits: boolean;
+  readonly oomScore: boolean;
+  readonly rlimits: boolean;
+  /** An app has an SELinux or AppArmor label. */
+  readonly labels: boolean;
+  readonly sysctl: boolean;
+  /** An image has programs to be run before the app starts or after it ended. */
+  readonly eventHandlers: boolean;
 }
 
 /** Those of a pod that asks for nothing a flavour could lack. */
@@ -27,6 +46,7 @@ export const NO_WISHES: PodWishes = {
   apps: 1,
   mutable: false,
   interactive: false,
+  silentStreams: false,
   network: undefined,
   hostname: false,
   overlay: true,
@@ -36,6 +56,16 @@ export const NO_WISHES: PodWishes = {
   travellingMounts: false,
   capabilities: false,
   noNewPrivileges: false,
+  privateUsers: false,
+  privateIpc: false,
+  hostIpc: false,
+  seccomp: false,
+  limits: false,
+  oomScore: false,
+  rlimits: false,
+  labels: false,
+  sysctl: false,
+  eventHandlers: false,
 };
 
 interface FeatureDescription {
@@ -71,10 +101,17 @@ export const FEATURES = {
     what: 'a terminal',
     asked: when(({ interactive }) => interactive, '--interactive'),
   },
+  'silent-streams': {
+    what: 'standard streams that lead nowhere',
+    asked: when(({ silentStreams }) => silentStreams, '--stdin, --stdout or --stderr'),
+  },
   'log-lines': { what: 'output line by line, with time and app' },
   notify: { what: 'READY and STOPPING to the service manager' },
   'private-processes': { what: "processes of its own: the host's are not seen" },
-  'private-ipc': { what: 'System V IPC and POSIX queues of its own' },
+  'private-ipc': {
+    what: 'System V IPC and POSIX queues of its own',
+    asked: when(({ privateIpc }) => privateIpc, '--ipc=private'),
+  },
   'net-none': {
     what: 'a network of its own, with nothing but loopback',
     asked: when(({ network }) => network === 'none', '--net=none'),
@@ -115,8 +152,45 @@ export const FEATURES = {
     what: 'no privileges by set-user-ID programs',
     asked: when(({ noNewPrivileges }) => noNewPrivileges, 'the no-new-privileges isolator'),
   },
+  'private-users': {
+    what: "users that are none of the host's",
+    asked: when(({ privateUsers }) => privateUsers, '--private-users'),
+  },
+  'host-ipc': {
+    what: 'System V IPC and POSIX queues of the host',
+    asked: when(({ hostIpc }) => hostIpc, '--ipc=parent'),
+  },
+  seccomp: {
+    what: 'system calls allowed or taken away by name',
+    asked: when(({ seccomp }) => seccomp, 'a set of system calls'),
+  },
+  limits: {
+    what: 'limits on processor time, memory, processes, input and output',
+    asked: when(({ limits }) => limits, 'a limit of an app or the pod'),
+  },
+  'oom-score': {
+    what: 'which app goes first when memory runs out',
+    asked: when(({ oomScore }) => oomScore, 'the oom-score-adj isolator'),
+  },
+  rlimits: {
+    what: 'resource limits of processes',
+    asked: when(({ rlimits }) => rlimits, 'the rlimits isolator'),
+  },
+  labels: {
+    what: 'SELinux and AppArmor labels',
+    asked: when(({ labels }) => labels, 'a label of an app'),
+  },
+  sysctl: {
+    what: 'kernel parameters of the pod',
+    asked: when(({ sysctl }) => sysctl, 'the sysctl isolator'),
+  },
+  'event-handlers': {
+    what: "programs before an app's start and after its end",
+    asked: when(({ eventHandlers }) => eventHandlers, 'an event handler of an image'),
+  },
   'masked-paths': { what: 'what belongs to the host in /proc and /sys hidden' },
   'own-devices': { what: 'a /dev of its own' },
+  'device-access': { what: 'devices allowed one by one, by control group' },
   'own-kernel': { what: 'a kernel of its own' },
   machined: { what: 'known to machined, where it runs: machinectl, journalctl -M' },
 } as const satisfies Readonly<Record<string, FeatureDescription>>;

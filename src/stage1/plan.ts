@@ -11,7 +11,10 @@ import type {
 /** A launch plan (specs/launch-plan.md): everything that is done to start a pod, in order. */
 export interface Plan {
   readonly supervisor: readonly SupervisorStep[];
-  /** Done outside of the pod by what then becomes the program the pod lives in; none in most flavours. */
+  /**
+   * Done outside of the pod by what then becomes the program it lives in, or for a pod with users of its own; none for
+   * most pods.
+   */
   readonly outside?: readonly OutsideStep[];
   readonly pod: readonly SetupStep[];
   readonly apps: readonly AppSection[];
@@ -20,12 +23,17 @@ export interface Plan {
 
 export interface AppSection {
   readonly name: string;
-  readonly steps: readonly (SetupStep | AppStep)[];
+  readonly steps: AppSteps;
+  /** Of its event handlers. */
+  readonly preStart?: AppSteps;
+  readonly postStop?: AppSteps;
 }
+
+export type AppSteps = readonly (SetupStep | AppStep)[];
 
 /** The plan of an app that comes to a running pod: what is done for it outside, then its own section. */
 export interface AppPlan {
-  readonly outside: readonly SetupStep[];
+  readonly outside: readonly OutsideStep[];
   readonly app: AppSection;
 }
 
@@ -34,7 +42,7 @@ type Line = Step | readonly ['section', ...string[]];
 
 const MAGIC = 'gantry-plan\x001\0';
 /** The launcher reads no more (specs/launch-plan.md, Form). */
-const MAX_BYTES = 1024 * 1024;
+const MAX_BYTES = 4 * 1024 * 1024;
 export const MAX_APPS = 64;
 
 /**
@@ -54,12 +62,7 @@ export function encodePlan(plan: Plan): Buffer {
  * @throws GantryError `launch` as `encodePlan`
  */
 export function encodeAppPlan(plan: AppPlan): Buffer {
-  return encodeLines([
-    ['section', 'outside'],
-    ...plan.outside,
-    ['section', 'app', plan.app.name],
-    ...plan.app.steps,
-  ]);
+  return encodeLines([['section', 'outside'], ...plan.outside, ...appLines(plan.app)]);
 }
 
 function encodeLines(steps: Iterable<Line>): Buffer {
@@ -84,17 +87,44 @@ function encodeLines(steps: Iterable<Line>): Buffer {
 }
 
 /**
- * The plan for people: one step a line, each word quoted as a shell would need it.
+ * The plan for people: one step a line, each word quoted as a shell would need it. System call filters are said in
+ * words.
  * @param bytes the file `plan`
+ * @param filters what the filter of each app does, by the app's name
  * @throws GantryError `launch` when the file is not a plan
  */
-export function formatPlan(bytes: Uint8Array): string {
+export function formatPlan(
+  bytes: Uint8Array,
+  filters: ReadonlyMap<string, string> = new Map(),
+): string {
+  let section = '';
   return decodeLines(bytes)
     .map((step) => {
-      const indent = step[0] === 'section' ? '' : '  ';
+      const [word, ...words] = step;
+      if (word === 'section') section = words[1] ?? '';
+      else if (word === 'seccomp') return `  seccomp  # ${filters.get(section) ?? size(words)}\n`;
+      const indent = word === 'section' ? '' : '  ';
       return `${indent}${step.map(quote).join(' ')}\n`;
     })
     .join('');
+}
+
+/**
+ * The system call filters of a plan's apps, by the app's name, as the plan has them.
+ * @throws GantryError `launch` when the file is not a plan
+ */
+export function filtersOf(bytes: Uint8Array): Map<string, string> {
+  const filters = new Map<string, string>();
+  let section = '';
+  for (const [word, ...words] of decodeLines(bytes)) {
+    if (word === 'section') section = words[1] ?? '';
+    else if (word === 'seccomp') filters.set(section, words[0] ?? '');
+  }
+  return filters;
+}
+
+function size([program = '']: readonly string[]): string {
+  return `${Buffer.from(program, 'base64').length / 8} instructions`;
 }
 
 function* lines(plan: Plan): Generator<Line> {
@@ -106,13 +136,23 @@ function* lines(plan: Plan): Generator<Line> {
   }
   yield ['section', 'pod'];
   yield* plan.pod;
-  for (const app of plan.apps) {
-    yield ['section', 'app', app.name];
-    yield* app.steps;
-  }
+  for (const app of plan.apps) yield* appLines(app);
   if (plan.teardown.length === 0) return;
   yield ['section', 'teardown'];
   yield* plan.teardown;
+}
+
+function* appLines({ name, steps, preStart, postStop }: AppSection): Generator<Line> {
+  if (preStart !== undefined) {
+    yield ['section', 'pre-start', name];
+    yield* preStart;
+  }
+  yield ['section', 'app', name];
+  yield* steps;
+  if (postStop !== undefined) {
+    yield ['section', 'post-stop', name];
+    yield* postStop;
+  }
 }
 
 function decodeLines(bytes: Uint8Array): string[][] {

@@ -1,7 +1,12 @@
+import { deviceAccessSteps } from '../isolation/device-access.ts';
 import { sharedDeviceSteps } from '../isolation/devices.ts';
-import type { NamespaceName, SetupStep, SupervisorStep, TeardownStep } from '../isolation/step.ts';
+import { kernelMountSteps } from '../isolation/kernel-paths.ts';
+import type { NamespaceName, SetupStep, SupervisorStep } from '../isolation/step.ts';
+import { requireOwn } from '../isolation/sysctl.ts';
+import { USER_LOCKS } from '../isolation/user-map.ts';
 import { RESOLV_CONF } from '../network/name-files.ts';
-import { rootfsSteps } from './app-steps.ts';
+import { hasHostSys, rootfsSteps } from './app-steps.ts';
+import { openGroupSteps, podGroupSteps } from './group-steps.ts';
 import type { PodSettings } from './settings.ts';
 import { sharedVolumeSteps, travellingTreeSteps } from './volume-steps.ts';
 
@@ -10,9 +15,23 @@ export const LATER_ROOT = '/app';
 
 /** Section supervisor of a pod whose namespaces are the supervisor's to make. */
 export function supervisorSteps(pod: PodSettings): SupervisorStep[] {
-  const namespaces: NamespaceName[] = ['pid', 'mount', 'ipc', 'uts'];
+  const namespaces: NamespaceName[] = ['pid', 'mount'];
+  if (pod.hostIpc !== true) namespaces.push('ipc');
+  namespaces.push('uts');
   if (pod.network === 'none') namespaces.push('net');
-  return [['namespaces', ...namespaces], ...outputSteps(pod)];
+  if (pod.users !== undefined) namespaces.push('user');
+  return [['namespaces', ...namespaces], ...userSteps(pod), ...outputSteps(pod)];
+}
+
+/** Of section supervisor: the users the pod has, and that no other has them meanwhile. */
+function userSteps({ users }: PodSettings): SupervisorStep[] {
+  if (users === undefined) return [];
+  const map = ['0', String(users.first), String(users.count)] as const;
+  return [
+    ['map-users', ...map],
+    ['map-groups', ...map],
+    ['hold-lock', `${USER_LOCKS}/${users.first}`],
+  ];
 }
 
 /** What section supervisor says of every pod that has processes of its own. */
@@ -21,22 +40,18 @@ export function outputSteps(pod: PodSettings): SupervisorStep[] {
     ['grace', String(pod.graceSeconds)],
     ['output', pod.interactive ? 'terminal' : 'lines'],
     ...(pod.mutable === undefined ? [] : ([['mutable']] as const)),
-    ...cgroupSteps(pod),
+    ...podGroupSteps(pod),
+    ...(pod.deviceAccess === undefined ? [] : deviceAccessSteps(pod.deviceAccess)),
   ];
 }
 
-/** The pod's own control group, where it has one. */
-export function cgroupSteps({ cgroup }: PodSettings): SupervisorStep[] {
-  if (cgroup === undefined) return [];
-  return [
-    ['make-cgroup', cgroup],
-    ['join-cgroup', cgroup],
-  ];
-}
-
-/** What of the pod is outside of its directory. */
-export function teardownSteps({ cgroup }: PodSettings): TeardownStep[] {
-  return cgroup === undefined ? [] : [['remove-cgroup', cgroup]];
+/**
+ * Kernel parameters of the pod's namespaces.
+ * @throws GantryError `usage` where a namespace is the host's, in which they would be set otherwise
+ */
+export function sysctlSteps({ sysctl = [], network, hostIpc }: PodSettings): SetupStep[] {
+  requireOwn(sysctl, { net: network !== 'host', ipc: hostIpc !== true });
+  return sysctl.map((setting): SetupStep => ['sysctl', ...setting]);
 }
 
 /** Section pod of the native flavour: from the host's mounts to the pod's own root. */
@@ -46,27 +61,39 @@ export function podSteps(pod: PodSettings): SetupStep[] {
     ['private-mounts'],
     ['hostname', pod.hostname],
     ...(pod.network === 'none' ? ([['loopback']] as const) : []),
+    ...openGroupSteps(pod),
+    ...sysctlSteps(pod),
     ...gatherSteps(pod),
+    ...kernelMountSteps('root', hasHostSys(pod)),
     ['pivot-root', 'root'],
     ...(pod.interactive ? ([['open-terminal', '/dev/pts/ptmx']] as const) : []),
   ];
 }
 
 /** Puts together what the apps live on, in a tmpfs at `root`: their roots, and what they share. */
-export function gatherSteps(pod: PodSettings, root = 'root'): SetupStep[] {
+export function gatherSteps(
+  pod: PodSettings,
+  root = 'root',
+  devices: SetupStep[] = sharedDeviceSteps(`${root}/dev`, pod),
+): SetupStep[] {
   return [
-    ['mount', 'tmpfs', root, 'tmpfs', 'nosuid,nodev', 'mode=0755', 'size=16m'],
-    ...sharedDeviceSteps(`${root}/dev`),
+    gatheringStep(root),
+    ...devices,
     ['make-directory', `${root}/own-dev`, '0755'],
     ...(pod.hostResolver ? resolverSteps(root) : []),
     ...(pod.mutable === undefined
       ? [
           ...pod.volumes.flatMap((volume) => volumeSteps(volume, root)),
           ...sharedVolumeSteps(pod, root),
-          ...pod.apps.flatMap((app) => rootfsSteps(app, root)),
+          ...pod.apps.flatMap((app) => rootfsSteps(pod, app, root)),
         ]
       : ([['make-directory', `${root}${LATER_ROOT}`, '0755']] as const)),
   ];
+}
+
+/** The tmpfs that holds the places for all of it. */
+export function gatheringStep(root: string): SetupStep {
+  return ['mount', 'tmpfs', root, 'tmpfs', 'nosuid,nodev', 'mode=0755', 'size=16m'];
 }
 
 /** The host's resolver configuration as it is when the pod starts, for apps to read. */

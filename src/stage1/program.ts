@@ -24,6 +24,6 @@ export function findProgram(
   }
   throw new GantryError(
     'launch',
-    `${where}: unable to find ${JSON.stringify(program)} in ${JSON.stringify(path)}: give the whole path with --exec`,
+    `${where}: unable to find ${JSON.stringify(program)} in ${JSON.stringify(path)}: its whole path is needed (--exec, for the app itself)`,
   );
 }

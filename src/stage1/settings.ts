@@ -1,4 +1,10 @@
 import type { Propagation } from '../image/volume.ts';
+import type { PodGroup } from '../isolation/control-groups.ts';
+import type { DeviceAccess, DeviceNumber } from '../isolation/device-access.ts';
+import type { Limits } from '../isolation/limits.ts';
+import type { ProcessSettings } from '../isolation/process-limits.ts';
+import type { SysctlSetting } from '../isolation/sysctl.ts';
+import type { UserRange } from '../isolation/user-map.ts';
 import type { Credentials } from '../isolation/users.ts';
 import type { NetworkMode } from '../network/namespace.ts';
 import type { Variable } from './environment.ts';
@@ -18,21 +24,37 @@ export interface PodSettings {
   readonly network: NetworkMode;
   /** The apps read the host's resolver configuration. */
   readonly hostResolver: boolean;
+  /** `--private-users`: absent where the pod's users are the host's. */
+  readonly users?: UserRange;
   /** The one app runs on a terminal. */
   readonly interactive: boolean;
   /** Apps come and go while the pod runs. */
   readonly mutable?: MutableSettings;
+  /** System V IPC, POSIX queues and POSIX shared memory are the host's. */
+  readonly hostIpc?: true;
   /** Seconds between the request to end and KILL of an orderly stop. */
   readonly graceSeconds: number;
   /** The absolute directory of the pod's own control group, to be made; none where absent. */
   readonly cgroup?: string;
+  /** Where the pod's and its apps' limits are set. Absent where there are none. */
+  readonly groups?: readonly PodGroup[];
+  /** What bounds the whole pod. */
+  readonly limits?: Limits;
+  /** Where and which devices are allowed to the apps, and no others. Absent where mounts alone keep them away. */
+  readonly deviceAccess?: DeviceAccess;
+  /** What the operator has its apps ask for, as shares of what the host has, added up. */
+  readonly shares?: Limits;
   /** `--insecure-options=paths`. */
   readonly openPaths: boolean;
+  /** Kernel parameters of the pod's namespaces. Absent where none are set. */
+  readonly sysctl?: readonly SysctlSetting[];
   readonly apps: readonly AppSettings[];
   /** Names of the directories below `volumes/`. */
   readonly volumes: readonly string[];
   /** What of the host the apps' mounts name. Absent where nothing is. */
   readonly hostVolumes?: readonly HostVolumeSettings[];
+  /** An ordinary user's, in a user namespace of theirs: devices are the host's, overlayfs keeps its notes as anybody can. */
+  readonly rootless?: true;
 }
 
 /** A directory or file of the host, as apps get it. */
@@ -48,6 +70,10 @@ export interface HostVolumeSettings {
   readonly propagation: Propagation;
   /** Devices may be opened through it. */
   readonly devices: boolean;
+  /** The device it is, where it is one. */
+  readonly device?: DeviceNumber;
+  /** In a pod with users of its own: files belong to the same numbers as on the host. */
+  readonly mapped?: true;
 }
 
 /** The kinds of launch plans, by the flavour that each is for (specs/launch-plan.md). */
@@ -116,6 +142,33 @@ export interface MutableSettings {
   readonly overlay: boolean;
 }
 
+/** Programs, each with argv[0] and arguments (appc spec/aci.md, `eventHandlers`). */
+export interface EventHandlers {
+  readonly preStart?: readonly string[];
+  readonly postStop?: readonly string[];
+}
+
+/** The settings as a record keeps them: filters are in the plan only. */
+export function withoutFilters(settings: PodSettings): PodSettings {
+  const apps = settings.apps.map((app) =>
+    app.systemCalls === undefined ? app : { ...app, systemCalls: { does: app.systemCalls.does } },
+  );
+  return { ...settings, apps };
+}
+
+/** The settings of a record with the filters that a plan has, by the names of their apps. */
+export function withFilters(
+  settings: PodSettings,
+  filters: ReadonlyMap<string, string>,
+): PodSettings {
+  const apps = settings.apps.map((app): AppSettings => {
+    const program = filters.get(app.name);
+    if (app.systemCalls === undefined || program === undefined) return app;
+    return { ...app, systemCalls: { ...app.systemCalls, program } };
+  });
+  return { ...settings, apps };
+}
+
 /** Everything decided about one app. */
 export interface AppSettings {
   readonly name: string;
@@ -123,14 +176,21 @@ export interface AppSettings {
   readonly readOnlyRootfs: boolean;
   /** Program, argv[0] and arguments. */
   readonly exec: readonly string[];
+  /** Likewise, what is run before it and after its end. */
+  readonly handlers?: EventHandlers;
   readonly credentials: Credentials;
   readonly capabilities: readonly string[];
   readonly noNewPrivileges: boolean;
+  readonly limits?: Limits;
+  /** Limits and labels of its processes. Absent where there are none. */
+  readonly process?: ProcessSettings;
   /**
    * Whether the app may make user namespaces, in which it has every capability: enough to mount the
    * host's control groups, which belong to root, and freeze or kill what is in them.
    */
   readonly userNamespaces: boolean;
+  /** The filter of its system calls; none where absent. */
+  readonly systemCalls?: CallFilterSettings;
   readonly environment: readonly Variable[];
   readonly workingDirectory: string;
   /** The image has no such directory: it is made when the app starts. */
@@ -138,8 +198,17 @@ export interface AppSettings {
   /** The number of the signal that asks the app to end; SIGTERM where absent. */
   readonly stopSignal?: number;
   readonly mounts: readonly VolumeMount[];
+  /** Those of its standard streams that lead nowhere. */
+  readonly silent?: readonly StreamName[];
   /** Which of the files a pod brings the image lacks. */
   readonly missing: readonly NameFile[];
+}
+
+export interface CallFilterSettings {
+  /** What it does, for people. */
+  readonly does: string;
+  /** As the plan has it: base64. In a pod's record it is left out, which would be read for every list of pods. */
+  readonly program?: string;
 }
 
 /**
@@ -158,6 +227,8 @@ export interface VolumeMount {
   /** The volume is no directory: it is mounted over a file. */
   readonly file?: true;
 }
+
+export type StreamName = 'input' | 'output' | 'errors';
 
 export type NameFile = 'hosts' | 'hostname' | 'mtab';
 export const NAME_FILES: readonly NameFile[] = ['hosts', 'hostname', 'mtab'];

@@ -28,7 +28,7 @@ export const SHIPPED = {
   nspawn: {
     what: 'systemd-nspawn of the host',
     plan: 'nspawn',
-    features: allBut('travelling-mounts', 'own-kernel'),
+    features: allBut('travelling-mounts', 'private-users', 'own-kernel'),
   },
   chroot: {
     what: "mounts of its own and nothing else: for privileged agents of the host (rkt's fly)",
@@ -41,16 +41,28 @@ export const SHIPPED = {
       'private-ipc',
       'net-none',
       'hostname',
+      'private-users',
       'masked-paths',
       'own-devices',
+      'device-access',
       'own-kernel',
       'machined',
+      'sysctl',
     ),
   },
   kvm: {
     what: 'a virtual machine under QEMU',
     plan: 'kvm',
-    features: allBut('net-host', 'mutable', 'travelling-mounts', 'machined'),
+    features: allBut(
+      'net-host',
+      'host-ipc',
+      'mutable',
+      'travelling-mounts',
+      'private-users',
+      'labels',
+      'device-access',
+      'machined',
+    ),
   },
 } as const satisfies Readonly<Record<string, ShippedFlavour>>;
 

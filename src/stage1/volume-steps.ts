@@ -22,7 +22,10 @@ export function hostVolume(
  * A copy of what the host has at a volume's source. One through which mounts travel has to be taken
  * before `private-mounts`, while this namespace still shares mounts with the host's.
  */
-export function hostTreeStep(slot: string, { source, recursive }: HostVolumeSettings): SetupStep {
+export function hostTreeStep(
+  slot: string,
+  { source, recursive }: Pick<HostVolumeSettings, 'source' | 'recursive'>,
+): SetupStep {
   return recursive ? ['open-tree', slot, source, 'recursive'] : ['open-tree', slot, source];
 }
 
@@ -32,6 +35,7 @@ function hostTreeFlags(volume: HostVolumeSettings): string[] {
     ...(travels(volume) ? [volume.propagation] : []),
     ...(volume.devices ? [] : ['nodev']),
     ...(volume.readOnly ? ['ro'] : []),
+    ...(volume.mapped ? ['users'] : []),
   ];
 }
 
@@ -45,24 +49,44 @@ export function hostAttributeSteps(slot: string, volume: HostVolumeSettings): Se
 }
 
 /** Copies of the volumes of a pod through which mounts travel, before everything else of the pod. */
-export function travellingTreeSteps({ hostVolumes = [] }: PodSettings): SetupStep[] {
-  return hostVolumes
-    .filter(travels)
-    .map((volume, index): SetupStep => hostTreeStep(String(index), volume));
+export function travellingTreeSteps(pod: PodSettings): SetupStep[] {
+  return copySteps(pod, travels);
+}
+
+/**
+ * Copies of the others with what is mounted below them, for a pod with users of its own: before anything of the pod is mounted.
+ * Where a source has the data directory in it, that would come along, and mounts are given other owners once only.
+ */
+export function wholeTreeSteps(pod: PodSettings): SetupStep[] {
+  return copySteps(pod, (volume) => !travels(volume));
+}
+
+function copySteps(pod: PodSettings, take: (volume: HostVolumeSettings) => boolean): SetupStep[] {
+  return copied(pod).flatMap((volume, index): SetupStep[] =>
+    take(volume) ? [hostTreeStep(String(index), volume)] : [],
+  );
+}
+
+/** The volumes of which a copy is taken before; it is in the slot of its index. */
+function copied({ hostVolumes = [], users }: PodSettings): HostVolumeSettings[] {
+  return hostVolumes.filter(
+    (volume) => travels(volume) || (users !== undefined && volume.recursive),
+  );
 }
 
 /** Puts the host's volumes where the apps of a pod take theirs from: `volumes/NAME` below `root`. */
-export function sharedVolumeSteps({ hostVolumes = [] }: PodSettings, root = 'root'): SetupStep[] {
+export function sharedVolumeSteps(pod: PodSettings, root = 'root'): SetupStep[] {
+  const { hostVolumes = [] } = pod;
   if (hostVolumes.length === 0) return [];
-  const travelling = hostVolumes.filter(travels);
+  const copies = copied(pod);
   return [
     ['make-directory', `${root}/volumes`, '0755'],
     ...hostVolumes.flatMap((volume): SetupStep[] => {
       const target = `${root}/volumes/${volume.name}`;
       return [
         volume.directory ? ['make-directory', target, '0755'] : ['make-file', target, '0644'],
-        ...(travels(volume)
-          ? attachSteps(String(travelling.indexOf(volume)), volume, target)
+        ...(copies.includes(volume)
+          ? attachSteps(String(copies.indexOf(volume)), volume, target)
           : [bindStep(volume, target)]),
       ];
     }),
@@ -73,6 +97,7 @@ function attachSteps(slot: string, volume: HostVolumeSettings, target: string): 
   return [...hostAttributeSteps(slot, volume), ['move-tree', slot, target]];
 }
 
+/** Binds what the host has at a volume's source to `target`, as what the volume is to be. */
 function bindStep(volume: HostVolumeSettings, target: string): SetupStep {
   const flags = ['bind', ...(volume.recursive ? ['rec'] : []), ...hostTreeFlags(volume)];
   return ['mount', volume.source, target, '-', flags.join(',')];
