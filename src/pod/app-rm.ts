@@ -1,4 +1,5 @@
 import { GantryError } from '../error.ts';
+import { removeAppGroups } from '../isolation/control-groups.ts';
 import { callAppEntry } from '../stage1/app-entry.ts';
 import { removeLeftovers } from './app-leftovers.ts';
 import { requireApp } from './app-turns.ts';
@@ -46,6 +47,8 @@ async function drop(pod: Pod, name: string, forget = () => {}): Promise<void> {
   forget();
   const record = recordWithout(before, name);
   replaceRecord(pod, record);
+  // What cannot be removed, for a process hides in it, goes with the pod.
+  removeAppGroups(before.settings.groups ?? [], name);
   keepManifest(pod, record);
   removeLeftovers(pod, record);
 }
@@ -55,6 +58,7 @@ function recordWithout(before: PodRecord, removed: string): PodRecord {
   const apps = before.apps.filter(({ name }) => name !== removed);
   const settings = before.settings.apps.filter(({ name }) => name !== removed);
   const mounted = new Set(settings.flatMap(({ mounts }) => mounts.map(({ volume }) => volume)));
+  const { hostVolumes } = before.settings;
   const users = [...apps, ...(before.stage1 === undefined ? [] : [before.stage1])];
   return {
     ...before,
@@ -65,6 +69,9 @@ function recordWithout(before: PodRecord, removed: string): PodRecord {
       ...before.settings,
       apps: settings,
       volumes: before.settings.volumes.filter((volume) => mounted.has(volume)),
+      ...(hostVolumes === undefined
+        ? {}
+        : { hostVolumes: hostVolumes.filter(({ name }) => mounted.has(name)) }),
     },
   };
 }

@@ -1,9 +1,10 @@
 import { GantryError } from '../error.ts';
 import { parseAppName, sanitizeAppName } from '../image/identifier.ts';
 import type { App, ImageManifest } from '../image/image-manifest.ts';
-import type { Isolator } from '../image/isolator.ts';
+import { type Isolator, lastIsolator } from '../image/isolator.ts';
 import { quote } from '../image/quotation.ts';
-import { CAPABILITY_ISOLATORS, removeIsolator, retainIsolator } from '../isolation/isolators.ts';
+import { CAPABILITY_ISOLATORS, SECCOMP_ISOLATORS } from '../isolation/isolators.ts';
+import { RLIMITS } from '../isolation/process-limits.ts';
 import type { AppRequest, PodRequest } from './request.ts';
 
 /** What an image without an app section starts from, when --exec says what to run. */
@@ -53,7 +54,7 @@ export function appNames(apps: readonly AppRequest[]): string[] {
  * @throws GantryError `usage` when there is nothing to run, or options exclude each other
  */
 export function appSection(app: AppRequest, pod: PodRequest): App {
-  const base = app.record.manifest.app ?? BARE;
+  const base = baseOf(app);
   const exec = execOf(base, app);
   const { workingDirectory = base.workingDirectory } = app;
   if (!workingDirectory.startsWith('/')) {
@@ -74,19 +75,37 @@ export function appSection(app: AppRequest, pod: PodRequest): App {
 }
 
 /**
+ * What the command line is laid over. Appc has no words for what makes an OCI image one, so a section that
+ * takes the place of its own leaves it that: the rules, and what signal asks the app to end.
+ */
+function baseOf({ section, record }: AppRequest): App {
+  const own = record.manifest.app;
+  if (section === undefined) return own ?? BARE;
+  if (own?.entrypoint === undefined) return section;
+  const { entrypoint, stopSignal } = own;
+  return { ...section, entrypoint, ...(stopSignal === undefined ? {} : { stopSignal }) };
+}
+
+/**
  * What is executed. Arguments follow the exec of an appc image, as in rkt; of an OCI image they take the
  * place of its default arguments (image-spec config.md, `Cmd`). A program named by --exec takes the
  * place of all the image says, as it does of docker's `--entrypoint`.
  */
 function execOf(base: App, app: AppRequest): string[] {
-  const { exec, args } = app;
+  const { exec, args, section, record } = app;
   if (exec !== undefined) return [exec, ...args];
   // Without an entrypoint the first of them is the program.
   if (base.entrypoint !== undefined && args.length > 0) return [...base.entrypoint, ...args];
   if (base.exec.length > 0) return [...base.exec, ...args];
+  if (section !== undefined) {
+    throw new GantryError(
+      'usage',
+      `image ${record.name}: the app section given for it has no exec`,
+    );
+  }
   throw new GantryError(
     'usage',
-    `image ${app.record.name} has ${lackOf(app.record.manifest)} and --exec argument is not provided`,
+    `image ${record.name} has ${lackOf(record.manifest)} and --exec argument is not provided`,
   );
 }
 
@@ -106,33 +125,37 @@ export function isVariableName(name: string): boolean {
   return /^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name);
 }
 
-/** From the lowest rank to the highest, as rkt has it: inherited, image, app, every app. */
+/**
+ * From the lowest rank to the highest: inherited, image, every app, app (rkt
+ * Documentation/subcommands/run.md, "Influencing Environment Variables").
+ */
 function environment(base: App, app: AppRequest, pod: PodRequest): App['environment'] {
   // Shells export names of their own making, such as BASH_FUNC_x%%: those are not passed on.
   const inherited = [...(pod.inheritedEnvironment ?? [])].filter(([name]) => isVariableName(name));
-  const asked = [...(app.environment ?? []), ...(pod.setEnvironment ?? [])];
-  const bad = asked.find(([name]) => !isVariableName(name));
-  if (bad !== undefined) {
-    throw new GantryError(
-      'usage',
-      `environment variable ${quote(bad[0])}: a name has letters, digits, "_", "." and "-", no digit first`,
-    );
-  }
+  const asked = [...(pod.setEnvironment ?? []), ...(app.environment ?? [])];
   const own = base.environment.map(({ name, value }): [string, string] => [name, value]);
   return [...new Map([...inherited, ...own, ...asked])].map(([name, value]) => ({ name, value }));
 }
 
-function isolators(base: App, app: AppRequest): Isolator[] {
-  if (app.capsRetain !== undefined && app.capsRemove !== undefined) {
-    throw new GantryError(
-      'usage',
-      `image ${app.record.name}: cannot use both --caps-retain and --caps-remove on the same image`,
-    );
-  }
-  if (app.capsRetain === undefined && app.capsRemove === undefined) return base.isolators;
-  const chosen =
-    app.capsRetain === undefined
-      ? removeIsolator(app.capsRemove ?? [])
-      : retainIsolator(app.capsRetain);
-  return [...base.isolators.filter(({ name }) => !CAPABILITY_ISOLATORS.includes(name)), chosen];
+/** The image's, but for those in whose place the operator's stand. */
+function isolators(base: App, { isolators: asked = [] }: AppRequest): Isolator[] {
+  return [
+    ...base.isolators.filter(({ name }) => !replaces(asked, name)),
+    ...asked.map((isolator) =>
+      isolator.name === RLIMITS ? withRlimits(base, isolator) : isolator,
+    ),
+  ];
+}
+
+/** Each limit is one of its own: those that were not chosen anew stay as they are. */
+function withRlimits({ isolators: own }: App, { name, value }: Isolator): Isolator {
+  const before = lastIsolator(own, name)?.value as Record<string, string> | undefined;
+  return { name, value: { ...before, ...(value as Record<string, string>) } };
+}
+
+function replaces(asked: readonly Isolator[], name: string): boolean {
+  const kinds = [CAPABILITY_ISOLATORS, SECCOMP_ISOLATORS].filter((kind) => kind.includes(name));
+  return asked.some(
+    (isolator) => isolator.name === name || kinds.some((kind) => kind.includes(isolator.name)),
+  );
 }

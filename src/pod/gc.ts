@@ -1,7 +1,10 @@
-import { fstatSync } from 'node:fs';
+import { existsSync, fstatSync } from 'node:fs';
+import { join } from 'node:path';
+import { FilterCache } from '../isolation/filter-cache.ts';
+import { sweepUsers } from '../isolation/user-ranges.ts';
 import { podsIn } from './find.ts';
-import type { Phase } from './phase.ts';
-import { Pod } from './pod.ts';
+import { PHASES, type Phase } from './phase.ts';
+import { Pod, phaseDirectory } from './pod.ts';
 import { deletePod, moveToGarbage } from './remove.ts';
 
 /** How thorough a gc is. */
@@ -30,7 +33,7 @@ export interface GcSummary {
 
 /**
  * Marks pods that have ended and deletes those marked long enough ago, besides what broken-off work
- * left. A pod someone holds the lock of is passed over, so any number may run at once.
+ * left, and compiled system call filters of long ago. A pod someone holds the lock of is passed over, so any number may run at once.
  */
 export function gcPods(dataDir: string, options: GcOptions): GcSummary {
   const summary: GcSummary = { marked: [], removed: [], kept: [], failed: [] };
@@ -42,7 +45,16 @@ export function gcPods(dataDir: string, options: GcOptions): GcSummary {
   gc.mark('prepared', options.expirePreparedSeconds);
   gc.empty('exited-garbage', options.graceSeconds);
   gc.empty('garbage', 0);
+  new FilterCache(dataDir).sweep();
+  sweepUsers(dataDir, (uuid) => isThere(dataDir, uuid));
   return summary;
+}
+
+/** Pods move from phase to phase in this order, and may do so meanwhile. */
+function isThere(dataDir: string, uuid: string): boolean {
+  return [...PHASES, ...PHASES].some((phase) =>
+    existsSync(join(phaseDirectory(dataDir, phase), uuid)),
+  );
 }
 
 class Collection {

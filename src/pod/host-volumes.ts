@@ -1,25 +1,28 @@
-import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync, type Stats } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { quote } from '../image/quotation.ts';
 import type { HostVolume } from '../image/volume.ts';
+import { type DeviceNumber, deviceNumber } from '../isolation/device-access.ts';
 import { type HostMount, parseMountInfo } from '../isolation/mount-info.ts';
 import type { Flavour } from '../stage1/flavour.ts';
 import type { HostVolumeSettings } from '../stage1/settings.ts';
+import { O_PATH } from '../system/binding.ts';
+import { isRootless } from '../system/ordinary-user.ts';
 
-/** open(2): finds a file without opening it, so that no device or pipe notices. Node has no name for it. */
-const O_PATH = 0o10000000;
 /** The launcher's slots (specs/launch-plan.md), in which those are kept while the pod is set up. */
 const MAX_TRAVELLING = 64;
 
 /**
  * Decides about the volumes that are the host's. Sources are looked at here, so that what is wrong with
  * them is said before anything starts; they are looked up again when the pod does.
+ * @param option they were given by, for messages
  * @throws GantryError `launch` for a source that is not there, `usage` for one through which mounts
  *   cannot travel
  */
 export function settleHostVolumes(
   volumes: readonly HostVolume[],
   flavour: Pick<Flavour, 'plan'>,
+  option = '--volume',
 ): HostVolumeSettings[] {
   const travelling = volumes.filter(({ propagation = 'private' }) => propagation !== 'private');
   if (travelling.length > MAX_TRAVELLING) {
@@ -28,15 +31,20 @@ export function settleHostVolumes(
       `--volume: mounts travel through ${travelling.length} volumes, and at most ${MAX_TRAVELLING} may let them: leave propagation= out of some`,
     );
   }
-  return volumes.map((volume) => settleHostVolume(volume, flavour.plan === 'chroot'));
+  return volumes.map((volume) => settleHostVolume(volume, flavour.plan === 'chroot', option));
 }
 
-function settleHostVolume(volume: HostVolume, privileged: boolean): HostVolumeSettings {
+function settleHostVolume(
+  volume: HostVolume,
+  privileged: boolean,
+  option: string,
+): HostVolumeSettings {
   const { name, source, readOnly, propagation = 'private' } = volume;
-  const fd = openSource(volume);
+  const fd = openSource(volume, option);
   try {
     const stats = fstatSync(fd);
     if (propagation !== 'private') requireShared(volume, mountOf(fd));
+    const device = deviceOf(stats);
     return {
       name,
       source,
@@ -46,19 +54,28 @@ function settleHostVolume(volume: HostVolume, privileged: boolean): HostVolumeSe
       recursive: volume.recursive ?? !privileged,
       propagation,
       // A device that is named itself is meant to be used.
-      devices: privileged || stats.isCharacterDevice() || stats.isBlockDevice(),
+      devices: privileged || device !== undefined,
+      ...(device === undefined ? {} : { device }),
     };
   } finally {
     closeSync(fd);
   }
 }
 
-function openSource({ name, source }: HostVolume): number {
+function deviceOf(stats: Stats): DeviceNumber | undefined {
+  if (stats.isCharacterDevice()) return deviceNumber('char', stats.rdev);
+  return stats.isBlockDevice() ? deviceNumber('block', stats.rdev) : undefined;
+}
+
+/** Found without being opened, so that no device or pipe notices (open(2), O_PATH). */
+function openSource({ name, source }: HostVolume, option: string): number {
   try {
     return openSync(source, O_PATH);
   } catch (cause) {
     const why = errnoOf(cause) === 'ENOENT' ? 'there is no such file' : errnoOf(cause);
-    throw new GantryError('launch', `--volume ${name}: source ${quote(source)}: ${why}`, { cause });
+    throw new GantryError('launch', `${option} ${name}: source ${quote(source)}: ${why}`, {
+      cause,
+    });
   }
 }
 
@@ -71,6 +88,12 @@ function mountOf(fd: number): HostMount | undefined {
 }
 
 function requireShared({ name, source, propagation }: HostVolume, mount?: HostMount): void {
+  if (isRootless()) {
+    throw new GantryError(
+      'usage',
+      `--volume ${name}: propagation=${propagation}: mounts travel through volumes of root's pods only: leave it out`,
+    );
+  }
   if (mount?.shared) return;
   throw new GantryError(
     'usage',

@@ -2,12 +2,21 @@ import { podsIn } from './find.ts';
 import { NAMED_PHASES, PHASES, type Phase } from './phase.ts';
 import { Pod } from './pod.ts';
 import { readRecord } from './record.ts';
-import { type PodSummary, podSummary } from './status.ts';
+import { type PodOverview, type PodSummary, podOverview, podSummary } from './status.ts';
 
-/** Every pod that can be named, oldest first. */
+/** What can be said of every pod without a look into its apps' files, oldest first. */
+export function overviewPods(dataDir: string): PodOverview[] {
+  return collectPods(dataDir, podOverview);
+}
+
+/** Every pod that can be named, with its apps' states, oldest first. */
 export function listPods(dataDir: string): PodSummary[] {
-  const pods = new Map<string, PodSummary>();
-  eachPod(dataDir, NAMED_PHASES, (pod) => pods.set(pod.uuid, podSummary(pod)));
+  return collectPods(dataDir, podSummary);
+}
+
+function collectPods<T extends PodOverview>(dataDir: string, look: (pod: Pod) => T): T[] {
+  const pods = new Map<string, T>();
+  eachPod(dataDir, NAMED_PHASES, (pod) => pods.set(pod.uuid, look(pod)));
   return [...pods.values()].sort(byCreation);
 }
 
@@ -38,7 +47,7 @@ function eachPod(dataDir: string, phases: readonly Phase[], visit: (pod: Pod) =>
   }
 }
 
-function byCreation(a: PodSummary, b: PodSummary): number {
+function byCreation(a: PodOverview, b: PodOverview): number {
   const [first, second] = [a.createdAt ?? 0n, b.createdAt ?? 0n];
   if (first === second) return a.uuid < b.uuid ? -1 : 1;
   return first < second ? -1 : 1;

@@ -88,10 +88,12 @@ export function keepManifest(
   change: (manifest: PodManifest) => PodManifest = (manifest) => manifest,
 ): void {
   const manifest = readManifest(pod);
+  const { volumes, hostVolumes = [] } = settings;
+  const had = new Set([...volumes, ...hostVolumes.map(({ name }) => name)]);
   const kept = {
     ...manifest,
     apps: manifest.apps.filter((app) => apps.some(({ name }) => name === app.name)),
-    volumes: manifest.volumes.filter(({ name }) => settings.volumes.includes(name)),
+    volumes: manifest.volumes.filter(({ name }) => had.has(name)),
   };
   replace(pod, 'pod.json', podManifestDocument(change(kept)));
 }

@@ -18,10 +18,15 @@ function appPlans(pod: Pod): Buffer[] {
 }
 
 /**
- * The launch plan of a pod for people: one step a line, words quoted as a shell would need them.
+ * The launch plan of a pod for people: one step a line, words quoted as a shell would need them, system call
+ * filters in words.
  * @throws GantryError `wrong-phase` while the pod has none
  */
 export function formatPlan(pod: Pod): string {
+  const apps = readRecord(pod)?.settings.apps ?? [];
+  const filters = new Map(
+    apps.map(({ name, systemCalls }): [string, string] => [name, systemCalls?.does ?? '']),
+  );
   let bytes: Buffer;
   try {
     bytes = readFileSync(pod.file('plan'));
@@ -32,5 +37,5 @@ export function formatPlan(pod: Pod): string {
       `pod ${JSON.stringify(pod.uuid)} has no launch plan: it is ${pod.state()}`,
     );
   }
-  return [bytes, ...appPlans(pod)].map(formatPlanFile).join('');
+  return [bytes, ...appPlans(pod)].map((plan) => formatPlanFile(plan, filters)).join('');
 }

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, mkdirSync, openSync, statSync } from '
 import { join } from 'node:path';
 import { errnoOf, GantryError } from '../error.ts';
 import { LOCK, RENAME, system } from '../system/binding.ts';
+import { dataMode } from '../system/ordinary-user.ts';
 import { newUuid } from '../system/uuid.ts';
 import { PHASES, type Phase, type PodState, stateOf } from './phase.ts';
 
@@ -20,15 +21,15 @@ export function phaseDirectory(dataDir: string, phase: Phase): string {
 function makeDirectory(dataDir: string, uuid: string): void {
   const path = join(phaseDirectory(dataDir, 'embryo'), uuid);
   try {
-    mkdirSync(path, 0o750);
+    mkdirSync(path, dataMode());
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw cannotCreate(path, error);
     try {
       // The embryos' last: where it is, all are.
       for (const phase of [...PHASES].reverse()) {
-        mkdirSync(phaseDirectory(dataDir, phase), { recursive: true, mode: 0o750 });
+        mkdirSync(phaseDirectory(dataDir, phase), { recursive: true, mode: dataMode() });
       }
-      mkdirSync(path, 0o750);
+      mkdirSync(path, dataMode());
     } catch (cause) {
       throw cannotCreate(path, cause);
     }

@@ -1,5 +1,6 @@
 import { existsSync, rmdirSync } from 'node:fs';
 import { GantryError } from '../error.ts';
+import { releaseUsers, releaseUsersOf } from '../isolation/user-ranges.ts';
 import { collectGarbage } from '../stage1/garbage.ts';
 import { requireAbandoned } from './leftovers.ts';
 import type { Pod } from './pod.ts';
@@ -69,8 +70,10 @@ export function deletePod(pod: Pod, warn: (line: string) => void): void {
     removeTraces(pod, warn);
     requireAbandoned(pod);
   }
+  const users = readRecord(pod)?.settings.users;
   emptyDirectory(pod.fd, pod.dir);
   rmdirSync(pod.dir);
+  if (users !== undefined) releaseUsers(pod.dataDir, pod.uuid, users);
 }
 
 /**
@@ -104,5 +107,7 @@ function collect(pod: Pod): GantryError | undefined {
 export function discardPod(pod: Pod): void {
   moveToGarbage(pod, () => {});
   deletePod(pod, () => {});
+  // Its record may not have been written yet.
+  releaseUsersOf(pod.dataDir, pod.uuid);
   pod.close();
 }

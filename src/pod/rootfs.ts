@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, mkdirSync, statSync, symlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { GantryError } from '../error.ts';
+import { hostUser, type UserRange } from '../isolation/user-map.ts';
 import { fitsOneOption } from '../stage1/overlay.ts';
 import type { Rootfs } from '../stage1/settings.ts';
 
@@ -61,17 +62,19 @@ export function linkLayers(directory: string, links: readonly string[]): void {
 /**
  * Makes what an app writes to below `directory`: an overlay's upper and work directories, or a copy
  * of what the layers show.
+ * @param users whose the files are; undefined: the host's own
  */
 export async function makeRootfs(
   directory: string,
   layers: readonly string[],
   overlay: boolean,
+  users: UserRange | undefined,
 ): Promise<void> {
   const [top] = layers;
   if (top === undefined) throw new GantryError('internal', `no layers for ${directory}`);
   if (!overlay) {
     const { flattenLayers } = await import('../store/tree-copy.ts');
-    flattenLayers(layers, join(directory, 'rootfs'));
+    flattenLayers(layers, join(directory, 'rootfs'), 'copy', (id) => hostUser(id, users));
     return;
   }
   const upper = join(directory, 'upper');
@@ -79,6 +82,8 @@ export async function makeRootfs(
   mkdirSync(join(directory, 'work'), 0o700);
   // The root of an overlay has the owner and mode of its upper directory.
   const { uid, gid, mode } = statSync(top);
-  if (uid !== 0 || gid !== 0) chownSync(upper, uid, gid);
+  if (uid !== 0 || gid !== 0 || users !== undefined) {
+    chownSync(upper, hostUser(uid, users), hostUser(gid, users));
+  }
   chmodSync(upper, mode & 0o7777);
 }

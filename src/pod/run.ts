@@ -1,4 +1,4 @@
-import { renameSync, writeFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { GantryError } from '../error.ts';
 import { parseHostname } from '../network/hostname.ts';
 import { hasResolvConf } from '../network/name-files.ts';
@@ -8,10 +8,11 @@ import { withTerminal } from '../stage1/environment.ts';
 import { requireFeatures } from '../stage1/features.ts';
 import { type Flavour, openFlavour } from '../stage1/flavour.ts';
 import { becomeSupervisor } from '../stage1/launch.ts';
-import { encodePlan } from '../stage1/plan.ts';
-import type { PodSettings } from '../stage1/settings.ts';
+import { encodePlan, filtersOf } from '../stage1/plan.ts';
+import { type PodSettings, withFilters } from '../stage1/settings.ts';
 import type { Pod } from './pod.ts';
 import { readRecord } from './record.ts';
+import type { PodRequest } from './request.ts';
 import { startWishes } from './wishes.ts';
 
 /** What of a prepared pod can still be chosen when it is started. */
@@ -19,6 +20,7 @@ export interface StartOptions {
   readonly interactive?: boolean;
   readonly network?: NetworkMode;
   readonly hostname?: string;
+  readonly ipc?: PodRequest['ipc'];
   readonly debug?: boolean;
   /** Where NOTIFY_SOCKET, TERM and the like are taken from; `process.env` unless given. */
   readonly environment?: NodeJS.ProcessEnv;
@@ -58,8 +60,8 @@ function requirePrepared(pod: Pod): void {
   }
 }
 
-function changesPlan({ interactive, network, hostname }: StartOptions): boolean {
-  return interactive !== undefined || network !== undefined || hostname !== undefined;
+function changesPlan({ interactive, network, hostname, ipc }: StartOptions): boolean {
+  return [interactive, network, hostname, ipc].some((choice) => choice !== undefined);
 }
 
 /** Compiles the plan anew from what was decided when the pod was prepared, and what is now. */
@@ -69,7 +71,8 @@ function recompile(pod: Pod, flavour: Flavour, options: StartOptions): void {
   if (record === undefined) {
     throw new GantryError('launch', `pod "${pod.uuid}" has no readable record: prepare it anew`);
   }
-  const bytes = encodePlan(compilePlan(changedSettings(record.settings, options)));
+  const settings = withFilters(record.settings, filtersOf(readFileSync(pod.file('plan'))));
+  const bytes = encodePlan(compilePlan(changedSettings(settings, options)));
   // Beside its place and renamed: a crash leaves the pod prepared, with one plan or the other.
   writeFileSync(pod.file('plan.new'), bytes, { mode: 0o600, flush: true });
   renameSync(pod.file('plan.new'), pod.file('plan'));
@@ -80,10 +83,20 @@ function changedSettings(settings: PodSettings, options: StartOptions): PodSetti
   if (interactive && settings.apps.length > 1) {
     throw new GantryError('usage', 'interactive option only supports pods with one app');
   }
+  if (options.ipc === 'parent' && settings.users !== undefined) {
+    throw new GantryError(
+      'usage',
+      "--ipc=parent: the pod has users of its own (--private-users), and the host's queues are the host's users': leave it out",
+    );
+  }
   const network = options.network ?? settings.network;
   const terminal = environment['TERM'];
+  const { hostIpc, ...rest } = settings;
   return {
-    ...settings,
+    ...rest,
+    ...(options.ipc === 'parent' || (options.ipc === undefined && hostIpc)
+      ? { hostIpc: true }
+      : {}),
     interactive,
     network,
     hostResolver: network === 'host' && hasResolvConf(),

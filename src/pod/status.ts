@@ -1,24 +1,38 @@
 import { readFileSync, statSync } from 'node:fs';
 import type { ImageId } from '../image/digest.ts';
 import type { Provenance } from '../image/provenance.ts';
+import { type AppDescription, describePod, type MountStatus, NOTHING_SAID } from './description.ts';
 import type { PodState } from './phase.ts';
 import type { Pod, Timestamp } from './pod.ts';
 import { type PodProcesses, runningProcesses } from './processes.ts';
-import { creationTime, type RecordedApp, type RecordedStage1, readRecord } from './record.ts';
+import {
+  creationTime,
+  type PodRecord,
+  type RecordedApp,
+  type RecordedStage1,
+  readRecord,
+} from './record.ts';
 
-/** An app of a pod. Times are nanoseconds since 1970. */
-export interface AppStatus {
+/** What an app of a pod is. */
+export interface AppOverview {
   readonly name: string;
   readonly imageId: ImageId;
   readonly imageName: string;
   /** Who vouched for the image when the pod was prepared. */
   readonly provenance?: Provenance;
+}
+
+/** And how it is. Times are nanoseconds since 1970. */
+export interface AppStatus extends AppOverview {
   readonly state: 'created' | 'running' | 'exited';
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
   readonly finishedAt?: Timestamp;
   /** Absent too when the pod was killed before the app's end could be noted. */
   readonly exitCode?: number;
+  readonly mounts: readonly MountStatus[];
+  readonly userAnnotations: Readonly<Record<string, string>>;
+  readonly userLabels: Readonly<Record<string, string>>;
 }
 
 /** A network a pod is on; `--net=none` and `--net=host` have none. */
@@ -33,15 +47,22 @@ export interface NetworkStatus {
 }
 
 /** What `list` shows of a pod. */
-export interface PodSummary {
+export interface PodOverview {
   readonly uuid: string;
   readonly state: PodState;
-  readonly apps: readonly AppStatus[];
+  readonly apps: readonly AppOverview[];
   readonly networks: readonly NetworkStatus[];
   /** What isolates it. */
   readonly stage1?: RecordedStage1;
   readonly createdAt?: Timestamp;
   readonly startedAt?: Timestamp;
+}
+
+/** The same with its apps' states, and what whoever started it said of it. */
+export interface PodSummary extends PodOverview {
+  readonly apps: readonly AppStatus[];
+  readonly userAnnotations: Readonly<Record<string, string>>;
+  readonly userLabels: Readonly<Record<string, string>>;
 }
 
 /** What `status` shows of a pod. */
@@ -53,24 +74,44 @@ export interface PodStatus extends PodSummary, PodProcesses {
 }
 
 /** What is known about a pod, in whatever phase; the rest is absent. */
+export function podOverview(pod: Pod): PodOverview {
+  return overviewOf(pod, pod.state(), readRecord(pod));
+}
+
+/** The same with its apps' states and its manifest. */
 export function podSummary(pod: Pod): PodSummary {
   const state = pod.state();
   const record = readRecord(pod);
+  const { createdAt, ...overview } = overviewOf(pod, state, record);
+  const { apps, userAnnotations, userLabels } = describePod(pod);
   const mutable = record?.settings.mutable !== undefined;
-  const createdAt = creationTime(pod);
-  const startedAt = parseTime(read(pod, 'started'));
+  return {
+    ...overview,
+    ...optional('createdAt', createdAt),
+    apps: (record?.apps ?? []).map((app) => ({
+      ...appStatus(pod, app, state, mutable ? addedAt(pod, app) : createdAt),
+      ...(apps.get(app.name) ?? NOTHING_SAID),
+    })),
+    userAnnotations,
+    userLabels,
+  };
+}
+
+function overviewOf(pod: Pod, state: PodState, record: PodRecord | undefined): PodOverview {
+  const startedAt = NOT_STARTED.has(state) ? undefined : parseTime(read(pod, 'started'));
   return {
     uuid: pod.uuid,
     state,
-    apps: (record?.apps ?? []).map((app) =>
-      appStatus(pod, app, state, mutable ? addedAt(pod, app) : createdAt),
-    ),
+    apps: record?.apps ?? [],
     networks: [],
     ...optional('stage1', record?.stage1),
-    ...optional('createdAt', createdAt),
+    ...optional('createdAt', creationTime(pod)),
     ...optional('startedAt', startedAt),
   };
 }
+
+/** In these no supervisor has written anything yet. */
+const NOT_STARTED: ReadonlySet<PodState> = new Set(['preparing', 'aborted prepare', 'prepared']);
 
 /** The same with its processes and exit code. */
 export function podStatus(pod: Pod): PodStatus {
@@ -96,7 +137,7 @@ function appStatus(
   app: RecordedApp,
   podState: PodState,
   createdAt: Timestamp | undefined,
-): AppStatus {
+): Omit<AppStatus, keyof AppDescription> {
   const fields = parseFields(read(pod, `apps/${app.name}/state`));
   const startedAt = parseTime(fields.get('started'));
   const exitCode = parseCode(fields.get('exit'));

@@ -1,12 +1,17 @@
 import { chmodSync, chownSync, mkdirSync } from 'node:fs';
 import { join, posix } from 'node:path';
 import { GantryError } from '../error.ts';
+import { fillsVolumes } from '../image/app-spec.ts';
 import { parseAppName } from '../image/identifier.ts';
 import type { App, MountPoint } from '../image/image-manifest.ts';
 import type { Mount } from '../image/pod-manifest.ts';
 import { quote } from '../image/quotation.ts';
-import type { EmptyVolume, Volume } from '../image/volume.ts';
+import type { EmptyVolume, HostVolume, Volume } from '../image/volume.ts';
 import { LayerTree } from '../isolation/layer-tree.ts';
+import { hostUser, type UserRange } from '../isolation/user-map.ts';
+import type { Flavour } from '../stage1/flavour.ts';
+import type { HostVolumeSettings } from '../stage1/settings.ts';
+import type { GivenVolumes } from '../stage1/volume-mounts.ts';
 import type { NamedApp } from './manifest.ts';
 import type { AppRequest, PodRequest } from './request.ts';
 
@@ -36,6 +41,43 @@ export function withOwnVolumes(
       : { ...point, name: parseAppName(`${name}-${point.name}`, 'volume name') },
   );
   return { ...section, mountPoints };
+}
+
+/**
+ * The request with each volume that a mount brings along (appc spec/pods.md, `appVolume`) as one of the
+ * pod's, under a name that no other has: nobody but that mount gets it.
+ * @param names of the apps, in order
+ * @param taken names of volumes that the pod has already
+ * @throws GantryError `invalid-reference` where that makes a name too long
+ */
+export function withAppVolumes(
+  request: PodRequest,
+  names: readonly string[],
+  taken: readonly string[] = [],
+): PodRequest {
+  if (!request.apps.some(({ mounts = [] }) => mounts.some(({ appVolume }) => appVolume))) {
+    return request;
+  }
+  const volumes = [...(request.volumes ?? [])];
+  const apps = request.apps.map((app, index) => ({
+    ...app,
+    mounts: app.mounts?.map(({ appVolume, ...mount }): Mount => {
+      if (appVolume === undefined) return mount;
+      const name = freeName(`${names[index]}-${mount.volume}`, [
+        ...taken,
+        ...volumes.map(({ name }) => name),
+      ]);
+      volumes.push({ ...appVolume, name });
+      return { ...mount, volume: name };
+    }),
+  }));
+  return { ...request, apps: apps as PodRequest['apps'], volumes };
+}
+
+function freeName(wanted: string, taken: readonly string[]): string {
+  let name = wanted;
+  for (let count = 2; taken.includes(name); count++) name = `${wanted}-${count}`;
+  return parseAppName(name, 'volume name');
 }
 
 /**
@@ -94,8 +136,8 @@ export function unusedVolumes(apps: readonly NamedApp[], volumes: readonly Volum
  * The volumes that live as long as the pod: those the operator asked for, and one for each of its images'
  * mount points to which nobody assigned one: shared by the apps that name them alike (rkt's implicit
  * empty volumes). Each of those looks like the directory it is mounted over in the first app, so that the
- * app's user can write to it. Those of OCI images also hold what the image has there, as with docker and
- * podman: databases rely on it.
+ * app's user can write to it. Where images ask for it (`fillsVolumes`), those and the operator's begin with
+ * what the first image has there: databases rely on it.
  */
 export function podVolumes(
   apps: readonly (NamedApp & { readonly layers: readonly string[] })[],
@@ -103,20 +145,41 @@ export function podVolumes(
 ): PodVolume[] {
   const assigned = new Map(given.map((volume) => [volume.name, volume]));
   const volumes = new Map<string, PodVolume>();
-  for (const { section, mounts, layers } of apps) {
+  for (const { section, mounts, layers, request } of apps) {
     const tree = new LayerTree(layers);
+    const fills = fillsVolumes(section, request.record.manifest);
     for (const { name, path } of mounts) {
-      const volume = assigned.get(name);
-      if (volumes.has(name) || volume?.kind === 'host') continue;
-      if (volume !== undefined) {
-        volumes.set(name, { volume, content: [] });
-        continue;
-      }
-      const content = section.entrypoint === undefined ? [] : tree.directories(path);
-      volumes.set(name, { volume: emptyVolume(name, path, tree), content });
+      const volume = assigned.get(name) ?? emptyVolume(name, path, tree);
+      if (volumes.has(name) || volume.kind === 'host') continue;
+      volumes.set(name, { volume, content: fills ? tree.directories(path) : [] });
     }
   }
   return [...volumes.values()];
+}
+
+/**
+ * What is decided about the volumes that are the host's.
+ * @param option they were given by
+ * @throws GantryError as `settleHostVolumes`
+ */
+export async function hostVolumeSettings(
+  volumes: readonly HostVolume[],
+  flavour: Pick<Flavour, 'plan'>,
+  option?: string,
+): Promise<HostVolumeSettings[]> {
+  if (volumes.length === 0) return [];
+  const { settleHostVolumes } = await import('./host-volumes.ts');
+  return settleHostVolumes(volumes, flavour, option);
+}
+
+/** The volumes the operator named, as apps are decided about. */
+export function givenVolumes(
+  volumes: readonly Volume[] = [],
+  hostVolumes: readonly HostVolumeSettings[],
+): GivenVolumes {
+  const given = new Map(volumes.map(({ name }) => [name, { directory: true }]));
+  for (const { name, directory } of hostVolumes) given.set(name, { directory });
+  return given;
 }
 
 function emptyVolume(name: string, path: string, tree: LayerTree): EmptyVolume {
@@ -132,18 +195,25 @@ function emptyVolume(name: string, path: string, tree: LayerTree): EmptyVolume {
   };
 }
 
-/** Makes the directories of a pod's volumes. */
-export async function makeVolumes(podDir: string, volumes: readonly PodVolume[]): Promise<void> {
+/**
+ * Makes the directories of a pod's volumes.
+ * @param users whose they are; undefined: the host's own
+ */
+export async function makeVolumes(
+  podDir: string,
+  volumes: readonly PodVolume[],
+  users: UserRange | undefined,
+): Promise<void> {
   if (volumes.length > 0) mkdirSync(join(podDir, 'volumes'));
   for (const { volume, content } of volumes) {
     const directory = join(podDir, 'volumes', volume.name);
     if (content.length > 0) {
       const { flattenLayers } = await import('../store/tree-copy.ts');
-      flattenLayers(content, directory);
-      continue;
+      flattenLayers(content, directory, 'copy', (id) => hostUser(id, users));
+    } else {
+      mkdirSync(directory);
     }
-    mkdirSync(directory);
-    chownSync(directory, volume.uid, volume.gid);
+    chownSync(directory, hostUser(volume.uid, users), hostUser(volume.gid, users));
     chmodSync(directory, Number.parseInt(volume.mode, 8));
   }
 }
