@@ -1,10 +1,11 @@
 import { GantryError } from '../error.ts';
 import { findPod } from '../pod/find.ts';
 import { Store } from '../store/store.ts';
-import { APP_OPTIONS, type AppWords } from './apps.ts';
+import { appWishes, mountVolumeWishes } from './app-wishes.ts';
+import { APP_OPTIONS, type AppWords, MOUNT_VOLUME_OPTION } from './apps.ts';
 import { type CommandDefinition, longName } from './command.ts';
 import { requireRoot } from './context.ts';
-import { appWishes, findOrFetchApp, parseAppWords } from './pod-request.ts';
+import { findOrFetchApp, parseAppWords } from './pod-request.ts';
 
 export const definition: CommandDefinition = {
   name: 'app add',
@@ -12,13 +13,19 @@ export const definition: CommandDefinition = {
   description:
     'Makes an app of a stored image ready in a running pod, where gantry app start starts it. The options after IMAGE and the arguments are those of gantry run.',
   operands: 'UUID IMAGE [options] [-- ARGS...]',
-  options: APP_OPTIONS.filter((option) => !['--signature', '--mount'].includes(longName(option))),
-  examples: ['gantry app add 5bc080ca example.com/worker --name=worker -- --verbose'],
+  options: [
+    ...APP_OPTIONS.filter((option) => !['--signature', '--mount'].includes(longName(option))),
+    MOUNT_VOLUME_OPTION,
+  ],
+  examples: [
+    'gantry app add 5bc080ca example.com/worker --name=worker -- --verbose',
+    'gantry app add 5bc080ca example.com/web --memory=256M --mnt-volume=data,kind=host,source=/srv,target=/srv',
+  ],
   parse: parseAppWords,
   async run(context, { parsed }) {
     requireRoot();
     const [uuid, app] = podAndApp(parsed as AppWords[]);
-    const wishes = appWishes(app);
+    const wishes = { ...appWishes(app), ...(await mountVolumeWishes(app)) };
     const { addApp } = await import('../pod/app-add.ts');
     using pod = findPod(context.dataDir, uuid);
     const store = Store.open(context.dataDir);

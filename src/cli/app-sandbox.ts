@@ -9,7 +9,7 @@ export const definition: CommandDefinition = {
   description:
     'Runs a pod without apps, which stays until it is stopped, whatever becomes of the apps that gantry app add and gantry app start bring to it. Their output is its own, and its exit code is 0.',
   options: SANDBOX_OPTIONS,
-  examples: ['gantry app sandbox --uuid-file-save=/run/web.uuid &'],
+  examples: ['gantry app sandbox --net=host --uuid-file-save=/run/web.uuid &'],
   async run(context, invocation) {
     requireRoot();
     const pod = await preparePodFrom(context, invocation, { runsNow: true, mutable: true });

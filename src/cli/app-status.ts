@@ -6,7 +6,7 @@ import { formatJson } from './format.ts';
 import { formatOption, parseFormat } from './output.ts';
 import { appJson, timeLine } from './pod-output.ts';
 import { onlyPod, uuidFileOption } from './pod-selection.ts';
-import { print } from './print.ts';
+import { oneLine, print } from './print.ts';
 
 export const definition: CommandDefinition = {
   name: 'app status',
@@ -30,15 +30,31 @@ export const definition: CommandDefinition = {
   },
 };
 
-/** rkt's lines. */
+/** rkt's lines; its times have all their decimals here. */
 function statusText(app: AppStatus): string {
-  return [
+  const lines = [
     `name=${app.name}`,
     `state=${app.state}`,
     `image_id=${app.imageId}`,
-    ...timeLine('created_at', app.createdAt),
-    ...timeLine('started_at', app.startedAt),
-    ...timeLine('finished_at', app.finishedAt),
+    ...timeLine('created_at', app.createdAt, 9),
+    ...timeLine('started_at', app.startedAt, 9),
+    ...timeLine('finished_at', app.finishedAt, 9),
     ...(app.exitCode === undefined ? [] : [`exit_code=${app.exitCode}`]),
-  ].join('\n');
+    ...listLine('mounts', app.mounts.map(mountText)),
+    ...listLine('user_annotations', Object.entries(app.userAnnotations).map(pairText)),
+    ...listLine('user_labels', Object.entries(app.userLabels).map(pairText)),
+  ];
+  return lines.map(oneLine).join('\n');
+}
+
+function listLine(name: string, items: readonly string[]): string[] {
+  return items.length === 0 ? [] : [`${name}=${items.join(',')}`];
+}
+
+function mountText({ source, path, readOnly }: AppStatus['mounts'][number]): string {
+  return `${source}:${path}:(read_only:${readOnly})`;
+}
+
+function pairText([name, value]: readonly [string, string]): string {
+  return `${name}:${value}`;
 }

@@ -1,13 +1,26 @@
 import type { Command } from 'commander';
 import { GantryError } from '../error.ts';
-import { type CliOption, flag, longName, optionKey, repeated, valued } from './command.ts';
+import {
+  type CliOption,
+  deprecated,
+  flag,
+  inGroup,
+  longName,
+  optionKey,
+  repeated,
+  valued,
+} from './command.ts';
+import { ISOLATOR_OPTIONS } from './isolator-options.ts';
 import { normaliseWords } from './parser.ts';
+import { STREAM_OPTIONS } from './stream-options.ts';
 
 /** One image on the command line of `run`, `prepare` or `fetch`, and the options that follow it. */
 export interface AppWords {
   image: string;
   args: string[];
   options: Record<string, string | string[] | boolean>;
+  /** Options that have gone out of use, and were used. */
+  deprecated?: CliOption[];
 }
 
 /** How an option after an image changes that image's app. */
@@ -17,8 +30,9 @@ interface AppOption {
   many: boolean;
 }
 
-/** The options that belong to the image before them. */
-export const APP_OPTIONS: readonly CliOption[] = [
+const AFTER_IMAGE = 'After an image, of its app';
+
+const OWN_OPTIONS: readonly CliOption[] = inGroup(AFTER_IMAGE, [
   valued('--name <NAME>', 'name of the app (default: the last part of the image name)'),
   valued('--exec <PATH>', 'run this instead of what the image says'),
   valued('--working-dir <PATH>', 'working directory of the app'),
@@ -26,19 +40,65 @@ export const APP_OPTIONS: readonly CliOption[] = [
   valued('--group <GROUP>', 'group of the app: a name, an id, or a path whose group it is'),
   valued('--supplementary-gids <GIDS>', 'comma-separated supplementary group ids'),
   valued('--environment <NAME=VALUE>', 'an environment variable of the app; may be repeated'),
-  valued('--caps-retain <LIST>', 'comma-separated capabilities to keep, all others are removed'),
-  valued('--caps-remove <LIST>', 'comma-separated capabilities to remove from the default set'),
   flag('--readonly-rootfs', "mount the app's root file system read-only"),
+  repeated(
+    '--annotation <NAME=VALUE>',
+    'an annotation of the app in the pod manifest; before the first image: of the pod; may be repeated',
+  ),
+  valued('--user-annotation <NAME=VALUE>', 'a user annotation of the app; may be repeated'),
+  valued('--user-label <NAME=VALUE>', 'a user label of the app; may be repeated'),
+  ...STREAM_OPTIONS,
   repeated(
     '--mount <MOUNT>',
     'volume=NAME,target=PATH: where the app has a volume; before the first image: where every app has it; may be repeated',
   ),
   valued('--signature <PATH>', 'signature of the image: a file or a URL'),
+]);
+
+/** Of the isolators' options those that are about what an app may do; the others, about how much. */
+const RIGHTS =
+  /^--(caps-retain|caps-remove|seccomp|no-new-privileges|selinux-context|apparmor-profile)$/;
+
+const isRight = (option: CliOption) => RIGHTS.test(longName(option));
+
+/** The options that belong to the image before them. */
+export const APP_OPTIONS: readonly CliOption[] = [
+  ...OWN_OPTIONS,
+  ...inGroup('After an image, what its app may do', ISOLATOR_OPTIONS.filter(isRight)),
+  ...inGroup(
+    'After an image, limits of its app',
+    ISOLATOR_OPTIONS.filter((option) => !isRight(option)),
+  ),
 ];
 
-const MANY = new Set(['--environment', '--mount']);
+/** Those that may be given several times for one image. */
+const MANY = new Set([
+  ...ISOLATOR_OPTIONS.filter(({ repeats }) => repeats).map(longName),
+  '--annotation',
+  '--environment',
+  '--mnt-volume',
+  '--mount',
+  '--user-annotation',
+  '--user-label',
+]);
+
 /** Also options of the pod, before the first image. */
-const OF_POD = new Set(['--mount']);
+const OF_POD = new Set(['--annotation', '--mount']);
+
+/** Other names of options, for scripts written for rkt. */
+export const FORMER_APP_OPTIONS: readonly CliOption[] = [
+  deprecated('--cap-retain <LIST>', '--caps-retain'),
+  deprecated('--cap-remove <LIST>', '--caps-remove'),
+];
+
+/** Of an app that comes to a running pod. */
+export const MOUNT_VOLUME_OPTION: CliOption = {
+  ...repeated(
+    '--mnt-volume <VOLUME>',
+    'a volume of the app and where it is: NAME,kind=host,source=PATH,target=PATH[,readOnly=BOOL] [,recursive=BOOL], or NAME,kind=empty,target=PATH[,readOnly=BOOL] [,mode=MODE][,uid=UID][,gid=GID]; may be repeated',
+  ),
+  group: AFTER_IMAGE,
+};
 
 /** `--signature` alone, for commands that only fetch. */
 export const SIGNATURE_OPTION = APP_OPTIONS.filter((option) => longName(option) === '--signature');
@@ -130,9 +190,18 @@ function rewriteUpToImage(command: Command, words: readonly string[]): string[] 
 }
 
 function watchAppOptions(command: Command, apps: AppWords[]): void {
-  for (const option of APP_OPTIONS) {
+  for (const option of [...APP_OPTIONS, MOUNT_VOLUME_OPTION]) {
     command.on(`option:${longName(option).slice(2)}`, (value: string | null) => {
       setAppOption({ option, many: MANY.has(longName(option)) }, value ?? true, apps.at(-1));
+    });
+  }
+  for (const alias of FORMER_APP_OPTIONS) {
+    const option = APP_OPTIONS.find((known) => longName(known) === alias.deprecated);
+    if (option === undefined) continue;
+    command.on(`option:${longName(alias).slice(2)}`, (value: string) => {
+      const app = apps.at(-1);
+      setAppOption({ option, many: false }, value, app);
+      if (app !== undefined) app.deprecated = [...(app.deprecated ?? []), alias];
     });
   }
 }
@@ -153,7 +222,7 @@ function setAppOption(
   } else {
     throw new GantryError(
       'usage',
-      `${longName(option)} specified multiple times for the same image`,
+      `${longName(option)} specified multiple times for the same image: ${app.image}`,
     );
   }
 }

@@ -43,6 +43,10 @@ export interface CliOption {
   readonly repeats?: boolean;
   /** Values worth completing; others may be given too. */
   readonly values?: readonly string[];
+  /** The heading it stands under in help and man pages; `Options` without. */
+  readonly group?: string;
+  /** Of an option of rkt's that has gone out of use: what to use instead. It is taken, and not shown. */
+  readonly deprecated?: string;
 }
 
 /** A flag: `--full`. It also takes `--full=true` and `--full=false`. */
@@ -60,8 +64,28 @@ export function repeated(flags: string, description: string): CliOption {
   return { flags, description, repeats: true };
 }
 
+/** Options under a heading of their own. */
+export function inGroup(group: string, options: readonly CliOption[]): CliOption[] {
+  return options.map((option) => ({ ...option, group }));
+}
+
+/** An option that is only there for scripts written for rkt. */
+export function deprecated(flags: string, instead: string): CliOption {
+  return { flags, description: `use ${instead}`, deprecated: instead };
+}
+
+/** What rkt says where an option is used that has gone out of use. */
+export function deprecation(option: CliOption): string {
+  return `${longName(option)} has been deprecated: use ${option.deprecated} instead`;
+}
+
+/** Those that help, man pages and completions show. */
+export function shownOptions(options: readonly CliOption[] = []): CliOption[] {
+  return options.filter(({ deprecated: instead }) => instead === undefined);
+}
+
 /** `--app` of `--app <NAME>`. */
-export function longName({ flags }: CliOption): string {
+export function longName({ flags }: Pick<CliOption, 'flags'>): string {
   return flags.split(' ', 1)[0] ?? flags;
 }
 
@@ -76,7 +100,7 @@ export function takesValue({ flags }: CliOption): boolean {
 }
 
 /** The name its value has among an invocation's options: `gracePeriod` of `--grace-period`. */
-export function optionKey(option: CliOption): string {
+export function optionKey(option: Pick<CliOption, 'flags'>): string {
   const name = longName(option).replace(/^--(no-)?/, '');
   return name.replace(/-([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

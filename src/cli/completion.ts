@@ -1,5 +1,11 @@
 import { GantryError } from '../error.ts';
-import { type CliOption, type CommandDefinition, longName, takesValue } from './command.ts';
+import {
+  type CliOption,
+  type CommandDefinition,
+  longName,
+  shownOptions,
+  takesValue,
+} from './command.ts';
 import { globalOptions } from './globals.ts';
 import { print } from './print.ts';
 import { allDefinitions } from './registry.ts';
@@ -36,7 +42,7 @@ async function vocabulary(): Promise<Vocabulary> {
   const commands = (await allDefinitions()).map((each) => ({
     words: each.name,
     summary: each.summary,
-    options: [...(each.options ?? []), ...globalOptions()],
+    options: [...shownOptions(each.options), ...globalOptions()],
   }));
   return { commands };
 }
@@ -74,13 +80,20 @@ function bashScript({ commands }: Vocabulary): string {
   const valueCases = [...valuesByOption(commands)].map(
     ([option, values]) => `    ${option}) words="${values.join(' ')}" ;;`,
   );
+  const globalsWithValue = globalOptions().filter(takesValue).map(longName).join('|');
   return `# bash completion for gantry, written by "gantry completion bash"
 _gantry() {
   local current="\${COMP_WORDS[COMP_CWORD]}" option="\${COMP_WORDS[COMP_CWORD-1]}"
   local command="" word words="" i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
-    case "$word" in -*|=) continue ;; esac
+    case "$word" in
+    =) ((++i)); continue ;;
+    ${globalsWithValue})
+      [[ "\${COMP_WORDS[i+1]}" == "=" ]] || ((++i))
+      continue ;;
+    -*) continue ;;
+    esac
     case "$command" in
     "") command="$word" ;;
 ${groupSteps.join('\n')}

@@ -1,5 +1,4 @@
 import { type CommandDefinition, valued } from './command.ts';
-import { requireRoot } from './context.ts';
 import { becomeFront } from './installation.ts';
 import { podNames } from './pod-selection.ts';
 
@@ -13,7 +12,6 @@ export const definition: CommandDefinition = {
   optionsFirst: true,
   examples: ['gantry enter --app=redis 76dc6286 /bin/sh'],
   run(context, { operands, options }) {
-    requireRoot();
     const words = podNames(operands, options);
     const app = typeof options['app'] === 'string' ? [`--app=${options['app']}`] : [];
     return becomeFront(context.dataDir, ['enter', ...app, ...words]);

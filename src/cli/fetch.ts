@@ -5,7 +5,7 @@ import { Store } from '../store/store.ts';
 import { type AppWords, parseApps, SIGNATURE_OPTION } from './apps.ts';
 import { type CommandDefinition, flag } from './command.ts';
 import { requireRoot } from './context.ts';
-import { fetchWith, parsePullPolicy, pullPolicyOption } from './fetching.ts';
+import { fetchWith, parsePullPolicy, pullPolicyOptions } from './fetching.ts';
 import { PLATFORM_OPTIONS, withPlatform } from './platform-options.ts';
 import { print } from './print.ts';
 
@@ -17,7 +17,7 @@ export const definition: CommandDefinition = {
   operands: 'IMAGE [--signature PATH]...',
   options: [
     flag('--full', 'print whole image ids'),
-    pullPolicyOption('update'),
+    ...pullPolicyOptions('update'),
     ...PLATFORM_OPTIONS,
     ...SIGNATURE_OPTION,
   ],
@@ -31,12 +31,13 @@ export const definition: CommandDefinition = {
     requireRoot();
     const images = parsed as AppWords[];
     if (images.length === 0) throw new GantryError('usage', 'must provide at least one image');
+    const pullPolicy = parsePullPolicy(options, context);
     const store = Store.open(context.dataDir);
     for (const { image, options: own } of images) {
       const record = await fetchWith(context, {
         store,
         reference: withPlatform(parseReference(image), options),
-        pullPolicy: parsePullPolicy(options['pullPolicy']),
+        pullPolicy,
         limits: loadLimits(context.directories),
         ...(typeof own['signature'] === 'string' ? { signature: own['signature'] } : {}),
       });

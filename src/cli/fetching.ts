@@ -1,8 +1,9 @@
 import { GantryError } from '../error.ts';
 import type { FetchContext, KeyReview, PullPolicy } from '../fetch/context.ts';
 import type { ImageRecord } from '../image/image-record.ts';
+import { quote } from '../image/quotation.ts';
 import type { Reference } from '../image/reference.ts';
-import { type CliOption, valued } from './command.ts';
+import { type CliOption, deprecated, deprecation, valued } from './command.ts';
 import type { Context } from './context.ts';
 import { interruptible } from './interruption.ts';
 
@@ -12,21 +13,41 @@ export interface FetchRequest extends Pick<FetchContext, 'store' | 'pullPolicy' 
   signature?: string;
 }
 
-/** `--pull-policy`. */
-export function pullPolicyOption(fallback: PullPolicy): CliOption {
-  return valued(
-    '--pull-policy <POLICY>',
-    'when to ask the network for an image: never, new (only if it is not stored) or update',
-    fallback,
-  );
+const STORE_ONLY = deprecated('--store-only', '--pull-policy=never');
+const NO_STORE = deprecated('--no-store', '--pull-policy=update');
+
+/** `--pull-policy`, and what rkt had before it. */
+export function pullPolicyOptions(fallback: PullPolicy): CliOption[] {
+  return [
+    {
+      ...valued(
+        '--pull-policy <POLICY>',
+        'when to ask the network for an image: never, new (only if it is not stored) or update',
+        fallback,
+      ),
+      values: ['never', 'new', 'update'],
+    },
+    STORE_ONLY,
+    NO_STORE,
+  ];
 }
 
-/** The value of `--pull-policy`. Throws `usage` for another word. */
-export function parsePullPolicy(value: unknown): PullPolicy {
-  if (value === 'never' || value === 'new' || value === 'update') return value;
+/** What the options above say. Throws `usage` for a word that is none. */
+export function parsePullPolicy(
+  { pullPolicy, storeOnly, store }: Readonly<Record<string, unknown>>,
+  { report }: Pick<Context, 'report'>,
+): PullPolicy {
+  const [never, always] = [storeOnly === true, store === false];
+  if (never && always) {
+    throw new GantryError('usage', 'both --store-only and --no-store specified');
+  }
+  if (never) report.warn(deprecation(STORE_ONLY));
+  if (always) report.warn(deprecation(NO_STORE));
+  if (never || always) return never ? 'never' : 'update';
+  if (pullPolicy === 'never' || pullPolicy === 'new' || pullPolicy === 'update') return pullPolicy;
   throw new GantryError(
     'usage',
-    `--pull-policy: "${String(value)}" is unknown: use never, new or update`,
+    `--pull-policy: ${quote(String(pullPolicy))} is unknown: use never, new or update`,
   );
 }
 

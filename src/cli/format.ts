@@ -1,3 +1,5 @@
+import { system } from '../system/binding.ts';
+
 /** How rkt prints sizes and times in its tables. */
 
 const IBYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
@@ -12,42 +14,63 @@ export function formatSize(bytes: number): string {
   }
   if (unit === 0) return `${bytes}B`;
   const rounded = Math.round(value * 10) / 10;
-  return `${rounded < 10 ? rounded.toFixed(1) : rounded.toFixed(0)}${IBYTES[unit]}`;
+  return `${rounded < 10 ? rounded.toFixed(1) : halfToEven(rounded)}${IBYTES[unit]}`;
 }
 
-const SPANS: readonly (readonly [seconds: number, name: string])[] = [
-  [365 * 86400, 'year'],
-  [30 * 86400, 'month'],
-  [7 * 86400, 'week'],
-  [86400, 'day'],
-  [3600, 'hour'],
-  [60, 'minute'],
-  [1, 'second'],
+/** The nearest whole number, of two the even one: what Go's `%.0f` prints. */
+function halfToEven(value: number): number {
+  const below = Math.floor(value);
+  return value - below === 0.5 ? below + (below % 2) : Math.round(value);
+}
+
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+const WEEK = 7 * DAY;
+const MONTH = 30 * DAY;
+const YEAR = 12 * MONTH;
+
+/** The words for a distance below `limit` seconds, the longest last: those of go-humanize, which rkt prints. */
+const SPANS: readonly (readonly [limit: number, unit: number, name: string])[] = [
+  [MINUTE, 1, 'second'],
+  [HOUR, MINUTE, 'minute'],
+  [DAY, HOUR, 'hour'],
+  [WEEK, DAY, 'day'],
+  [MONTH, WEEK, 'week'],
+  [YEAR, MONTH, 'month'],
 ];
 
 /** A time relative to `now`: `now`, `41 seconds ago`, `2 minutes ago`, `1 hour from now`. */
 export function formatRelative(time: Date, now = new Date()): string {
-  const seconds = Math.trunc((now.getTime() - time.getTime()) / 1000);
-  const span = SPANS.find(([length]) => Math.abs(seconds) >= length);
-  if (span === undefined) return 'now';
-  const count = Math.floor(Math.abs(seconds) / span[0]);
-  return `${count} ${span[1]}${count === 1 ? '' : 's'} ${seconds > 0 ? 'ago' : 'from now'}`;
+  const seconds = Math.floor(now.getTime() / 1000) - Math.floor(time.getTime() / 1000);
+  if (seconds === 0) return 'now';
+  return `${distance(Math.abs(seconds))} ${seconds > 0 ? 'ago' : 'from now'}`;
 }
 
-/** A local time as rkt's `--full` has it: `2016-01-25 17:42:32.563 +0100 CET`, no trailing zeros. */
-export function formatTime(time: Date): string {
-  const pad = (value: number, width = 2) => String(value).padStart(width, '0');
-  const date = `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`;
-  const clock = `${pad(time.getHours())}:${pad(time.getMinutes())}:${pad(time.getSeconds())}`;
-  const fraction = pad(time.getMilliseconds(), 3).replace(/0+$/, '');
-  const offset = -time.getTimezoneOffset();
-  const zone = `${offset < 0 ? '-' : '+'}${pad(Math.trunc(Math.abs(offset) / 60))}${pad(Math.abs(offset) % 60)}`;
-  return `${date} ${clock}${fraction === '' ? '' : `.${fraction}`} ${zone} ${zoneName(time)}`;
+function distance(seconds: number): string {
+  const span = SPANS.find(([limit]) => seconds < limit);
+  if (span !== undefined) return plural(Math.floor(seconds / span[1]), span[2]);
+  if (seconds < 1.5 * YEAR) return '1 year';
+  if (seconds < 2 * YEAR) return '2 years';
+  return seconds < 37 * YEAR ? plural(Math.floor(seconds / YEAR), 'year') : 'a long while';
 }
 
-function zoneName(time: Date): string {
-  const parts = new Intl.DateTimeFormat('en-GB', { timeZoneName: 'short' }).formatToParts(time);
-  return parts.find((part) => part.type === 'timeZoneName')?.value ?? 'UTC';
+function plural(count: number, name: string): string {
+  return `${count} ${name}${count === 1 ? '' : 's'}`;
+}
+
+/**
+ * A local time as rkt's `--full` has it: `2016-01-25 17:42:32.563 +0100 CET`, no trailing zeros.
+ * @param time nanoseconds since 1970
+ * @param digits how many of a second's decimals count; the rest is cut off
+ */
+export function formatTime(time: bigint, digits = 3): string {
+  const seconds = time / 1_000_000_000n;
+  const decimals = String(time % 1_000_000_000n)
+    .padStart(9, '0')
+    .slice(0, digits);
+  const fraction = decimals.replace(/0+$/, '');
+  return system.localTime(Number(seconds), fraction === '' ? '' : `.${fraction}`);
 }
 
 /** JSON.rawJSON (ECMAScript 2026), which the compiler's library does not know yet. */

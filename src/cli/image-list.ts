@@ -1,11 +1,20 @@
-import { GantryError } from '../error.ts';
 import { displayName, type ImageRecord } from '../image/image-record.ts';
 import type { Provenance } from '../image/provenance.ts';
 import { namingsOf } from '../store/naming.ts';
 import { Store } from '../store/store.ts';
-import { type CommandDefinition, flag, valued } from './command.ts';
-import { formatJson, formatRelative, formatSize, formatTime } from './format.ts';
-import { formatOption, parseFormat } from './output.ts';
+import type { CommandDefinition } from './command.ts';
+import { formatJson, formatSize } from './format.ts';
+import {
+  chosenFields,
+  chosenOrder,
+  compareValues,
+  compareWords,
+  type ListDefaults,
+  type ListFields,
+  listOptions,
+  timeText,
+} from './listing.ts';
+import { parseFormat } from './output.ts';
 import { print } from './print.ts';
 import { signerText } from './signer.ts';
 import { formatTable } from './table.ts';
@@ -15,18 +24,13 @@ interface Entry {
   id: string;
   name: string;
   size: number;
-  importTime: Date;
-  lastUsed: Date;
+  /** Nanoseconds since 1970. */
+  importTime: bigint;
+  lastUsed: bigint;
   provenance: Provenance;
 }
 
-interface Field {
-  header: string;
-  text(entry: Entry, full: boolean): string;
-  compare?(a: Entry, b: Entry): number;
-}
-
-const FIELDS: Readonly<Record<string, Field>> = {
+const FIELDS: ListFields<Entry> = {
   id: {
     header: 'ID',
     text: (entry, full) => (full ? entry.id : entry.id.slice(0, 'sha512-'.length + 12)),
@@ -34,53 +38,47 @@ const FIELDS: Readonly<Record<string, Field>> = {
   name: {
     header: 'NAME',
     text: (entry) => entry.name,
-    compare: (a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0),
+    compare: (a, b) => compareWords(a.name, b.name),
   },
   size: {
     header: 'SIZE',
     text: (entry, full) => (full ? String(entry.size) : formatSize(entry.size)),
-    compare: (a, b) => a.size - b.size,
+    compare: (a, b) => compareValues(a.size, b.size),
   },
   importtime: {
     header: 'IMPORT TIME',
     text: (entry, full) => timeText(entry.importTime, full),
-    compare: (a, b) => a.importTime.getTime() - b.importTime.getTime(),
+    compare: (a, b) => compareValues(a.importTime, b.importTime),
   },
   lastused: {
     header: 'LAST USED',
     text: (entry, full) => timeText(entry.lastUsed, full),
-    compare: (a, b) => a.lastUsed.getTime() - b.lastUsed.getTime(),
+    compare: (a, b) => compareValues(a.lastUsed, b.lastUsed),
   },
   signedby: { header: 'SIGNED BY', text: (entry, full) => signerText(entry.provenance, full) },
 };
 
 /** rkt's columns; `--full` adds who signed. */
-const DEFAULT_FIELDS = 'id,name,size,importtime,lastused';
+const DEFAULTS: ListDefaults = {
+  fields: 'id,name,size,importtime,lastused',
+  full: 'id,name,size,importtime,lastused,signedby',
+  sort: 'importtime',
+};
 
 export const definition: CommandDefinition = {
   name: 'image list',
   summary: 'list the images in the store',
-  options: [
-    valued(
-      '--fields <LIST>',
-      `columns, of ${Object.keys(FIELDS).join(', ')} (default: ${DEFAULT_FIELDS}; with --full also signedby)`,
-    ),
-    valued('--sort <LIST>', 'sort by name, importtime, lastused or size', 'importtime'),
-    valued('--order <ORDER>', 'asc or desc', 'asc'),
-    flag('--full', 'whole ids, sizes in bytes, exact times, who signed'),
-    flag('--no-legend', 'without the line of column names'),
-    formatOption(),
-  ],
+  options: listOptions(FIELDS, DEFAULTS, 'whole ids, sizes in bytes, exact times, who signed'),
   run(context, { options }) {
     const format = parseFormat(options['format']);
-    const entries = sortEntries(readEntries(Store.open(context.dataDir)), options);
+    const fields = chosenFields(FIELDS, DEFAULTS, options);
+    const order = chosenOrder(FIELDS, options);
+    const entries = readEntries(Store.open(context.dataDir)).sort(order);
     if (format !== undefined) {
       print(`${formatJson(entries.map(jsonEntry), format)}\n`);
       return 0;
     }
     const full = options['full'] === true;
-    const fallback = full ? `${DEFAULT_FIELDS},signedby` : DEFAULT_FIELDS;
-    const fields = parseFields(String(options['fields'] ?? fallback), '--fields');
     const rows = entries.map((entry) => fields.map((field) => field.text(entry, full)));
     const legend = options['legend'] === false ? [] : [fields.map((field) => field.header)];
     print(formatTable([...legend, ...rows]));
@@ -91,52 +89,16 @@ export const definition: CommandDefinition = {
 /** A line for each name of each image. */
 function readEntries(store: Store): Entry[] {
   return store.listImages().flatMap((record) => {
-    const lastUsed = store.lastUsed(record);
+    const lastUsed = nanoseconds(store.lastUsed(record));
     return namingsOf(record).map((named: ImageRecord) => ({
       id: named.id,
       name: displayName(named),
       size: named.size,
-      importTime: new Date(named.importedAt),
+      importTime: nanoseconds(new Date(named.importedAt)),
       lastUsed,
       provenance: named.provenance,
     }));
   });
-}
-
-function parseFields(list: string, option: string): Field[] {
-  return list.split(',').map((name) => {
-    const field = FIELDS[name];
-    if (field === undefined) {
-      throw new GantryError(
-        'usage',
-        `${option}: no field "${name}": use ${Object.keys(FIELDS).join(', ')}`,
-      );
-    }
-    return field;
-  });
-}
-
-function sortEntries(entries: Entry[], options: Record<string, unknown>): Entry[] {
-  const order = String(options['order']).toLowerCase();
-  if (order !== 'asc' && order !== 'desc') {
-    throw new GantryError('usage', `--order: "${order}" is unknown: use asc or desc`);
-  }
-  const fields = parseFields(String(options['sort']), '--sort');
-  if (fields.some((field) => field.compare === undefined)) {
-    throw new GantryError('usage', '--sort: use name, importtime, lastused or size');
-  }
-  const direction = order === 'asc' ? 1 : -1;
-  return entries.toSorted((a, b) => {
-    for (const field of fields) {
-      const result = field.compare?.(a, b) ?? 0;
-      if (result !== 0) return direction * result;
-    }
-    return 0;
-  });
-}
-
-function timeText(time: Date, full: boolean): string {
-  return full ? formatTime(time) : formatRelative(time);
 }
 
 /** rkt's ImageListEntry, times in nanoseconds, and the provenance beside it. */
@@ -144,8 +106,8 @@ function jsonEntry(entry: Entry) {
   return {
     id: entry.id,
     name: entry.name,
-    import_time: nanoseconds(entry.importTime),
-    last_used_time: nanoseconds(entry.lastUsed),
+    import_time: entry.importTime,
+    last_used_time: entry.lastUsed,
     size: entry.size,
     provenance: entry.provenance,
   };

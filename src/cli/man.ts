@@ -1,7 +1,13 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { GantryError } from '../error.ts';
-import { type CliOption, type CommandDefinition, descriptionOf, shownFlags } from './command.ts';
+import {
+  type CliOption,
+  type CommandDefinition,
+  descriptionOf,
+  shownFlags,
+  shownOptions,
+} from './command.ts';
 import { globalOptions } from './globals.ts';
 import { allDefinitions } from './registry.ts';
 
@@ -44,6 +50,15 @@ function section(title: string, lines: readonly string[]): string {
   return `.SH ${title}\n${lines.join('\n')}\n`;
 }
 
+/** The options, those of each heading together and behind it. */
+function groupedOptionLines(options: readonly CliOption[]): string[] {
+  const groups = Map.groupBy(options, ({ group }) => group);
+  return [...groups].flatMap(([group, members]) => [
+    ...(group === undefined ? [] : [`.SS ${roff(group)}`]),
+    ...optionLines(members),
+  ]);
+}
+
 function optionLines(options: readonly CliOption[]): string[] {
   return options.flatMap((option) => [
     '.TP',
@@ -53,7 +68,7 @@ function optionLines(options: readonly CliOption[]): string[] {
 }
 
 function commandPage(each: CommandDefinition): string {
-  const own = each.options ?? [];
+  const own = shownOptions(each.options);
   const words = `gantry ${each.name}`;
   const parts = [
     heading(pageName(each)),
@@ -61,7 +76,7 @@ function commandPage(each: CommandDefinition): string {
     section('SYNOPSIS', [`.B ${roff(words)}`, roff(`[options] ${each.operands ?? ''}`)]),
     section('DESCRIPTION', [roff(descriptionOf(each))]),
   ];
-  if (own.length > 0) parts.push(section('OPTIONS', optionLines(own)));
+  if (own.length > 0) parts.push(section('OPTIONS', groupedOptionLines(own)));
   parts.push(
     section('GLOBAL OPTIONS', ['Those that every command takes are in', '.BR gantry (1).']),
   );

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { GantryError } from '../error.ts';
+import { quote } from '../image/quotation.ts';
 import {
   type CliOption,
   type CommandDefinition,
@@ -57,8 +58,11 @@ function trailer({ examples }: CommandDefinition): string {
   return [...shown, '', 'Global options (gantry help explains them):', ...rows].join('\n');
 }
 
-function parserOption({ flags, description, fallback, repeats }: CliOption): Option {
+function parserOption(definition: CliOption): Option {
+  const { flags, description, fallback, repeats, group, deprecated } = definition;
   const option = new Option(flags, description);
+  if (group !== undefined) option.helpGroup(`${group}:`);
+  if (deprecated !== undefined) option.hideHelp();
   if (fallback !== undefined) option.default(fallback);
   if (repeats === true) {
     option.argParser((value: string, previous: unknown) =>
@@ -105,12 +109,13 @@ function optionFor(command: Command, word: string): Option | undefined {
 function rewriteOption(command: Command, option: Option, word: string): string | undefined {
   const equals = word.indexOf('=');
   if (option.optional) return equals < 0 ? `${word}=true` : word;
-  if (!option.isBoolean() || equals < 0) return word;
+  // commander counts `--no-…` as no boolean; to rkt's parser it is one as any.
+  if (option.required || equals < 0) return word;
   const value = word.slice(equals + 1);
   if (['true', 't', '1', 'TRUE', 'True', 'T'].includes(value)) return word.slice(0, equals);
   if (['false', 'f', '0', 'FALSE', 'False', 'F'].includes(value)) {
     command.setOptionValue(option.attributeName(), option.negate);
     return undefined;
   }
-  return word;
+  throw new GantryError('usage', `${option.long}: ${quote(value)} is neither true nor false`);
 }

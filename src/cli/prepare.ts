@@ -10,7 +10,10 @@ export const definition: CommandDefinition = {
     'Does all that gantry run does before the pod starts, and prints the UUID to start it by. IMAGE, its options and its arguments are those of gantry run.',
   operands: 'IMAGE [options] [-- ARGS... [---]]...',
   options: PREPARE_OPTIONS,
-  examples: ['gantry run-prepared "$(gantry prepare example.com/hello:1.0.0)"'],
+  examples: [
+    'gantry run-prepared "$(gantry prepare example.com/hello:1.0.0)"',
+    'gantry plan "$(gantry prepare --pod-manifest=pod.json)"',
+  ],
   parse: parseAppWords,
   async run(context, invocation) {
     requireRoot();

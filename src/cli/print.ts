@@ -23,6 +23,7 @@ export function say(line: string): void {
  * they never reach a terminal.
  */
 export function oneLine(text: string): string {
+  if (/^[ -~]*$/.test(text)) return text;
   return text.replace(/\s*\n\s*/g, '; ').replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '?');
 }
 

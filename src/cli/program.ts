@@ -70,14 +70,17 @@ function splitCall(words: readonly string[], globals: readonly CliOption[]) {
   return { name: `${first} ${second}`, words: [...leading, ...between, ...words.slice(next + 1)] };
 }
 
-/** The place of the first word from `at` on that is no global option, nor the value of one. */
+/**
+ * The place of the first word from `at` on that is no global option, nor the value of one, nor `--option=value` of
+ * the command's own: rkt's parser hands those on, and its documentation has `rkt --stage1-path=FILE run IMAGE`.
+ */
 function afterGlobals(words: readonly string[], at: number, globals: readonly CliOption[]): number {
   let next = at;
   for (;;) {
     const word = words[next] ?? '';
     const option = globals.find((known) => longName(known) === word.split('=', 1)[0]);
-    if (option === undefined) return next;
-    next += takesValue(option) && !word.includes('=') ? 2 : 1;
+    if (option === undefined && !/^--.+=/.test(word)) return next;
+    next += option !== undefined && takesValue(option) && !word.includes('=') ? 2 : 1;
   }
 }
 

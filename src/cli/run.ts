@@ -12,8 +12,13 @@ export const definition: CommandDefinition = {
   options: [...RUN_OPTIONS, ...PREPARE_OPTIONS],
   examples: [
     'gantry run example.com/hello:1.0.0 -- --greet world',
-    'gantry run docker://registry.example.com/team/app:1.2',
+    'gantry run docker://registry.example.com/team/app:1.2 --memory=512M --cpu=1.5 --pids=100',
+    'gantry run --volume=data,kind=host,source=/srv/data example.com/web --mount=volume=data,target=/data',
     'gantry run example.com/worker --name=a -- -v --- example.com/worker --name=b',
+    'gantry run --private-users example.com/app --caps-remove=CAP_NET_RAW --no-new-privileges',
+    'gantry run example.com/app --seccomp=mode=remove,errno=EPERM,@rkt/default-blacklist,ptrace',
+    'gantry run --net=host --pod-manifest=pod.json',
+    'gantry run --interactive example.com/tools --exec=/bin/sh',
   ],
   parse: parseAppWords,
   async run(context, invocation) {

@@ -48,7 +48,8 @@ export async function chooseStage1(
   store: Store,
   options: Record<string, unknown>,
 ): Promise<Stage1Choice> {
-  const pullPolicy = options['pullPolicy'] === 'never' ? 'never' : 'new';
+  const never = options['pullPolicy'] === 'never' || options['storeOnly'] === true;
+  const pullPolicy = never ? 'never' : 'new';
   const wish = readWish(options);
   if (wish !== undefined) {
     const shipped = wish.option === '--stage1-name' ? shippedName(wish.value) : undefined;

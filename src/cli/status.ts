@@ -41,11 +41,17 @@ export const definition: CommandDefinition = {
 function waitWords(options: Record<string, unknown>): string[] {
   const asked = { '--wait-ready': options['waitReady'], '--wait': options['wait'] };
   return Object.entries(asked).flatMap(([option, value]) => {
-    if (value === undefined || value === 'false') return [];
-    if (value !== 'true') parseDuration(String(value), option);
-    return [`${option}=${String(value)}`];
+    const word = String(value);
+    if (value === undefined || NO.test(word)) return [];
+    // Without end where it is negative, as in rkt.
+    if (!YES.test(word) && parseDuration(word.replace(/^[-+]/, ''), option) === 0) return [];
+    return [`${option}=${word}`];
   });
 }
+
+/** What Go's strconv.ParseBool takes, which rkt asks before it reads a duration. */
+const YES = /^(1|t|T|true|TRUE|True|)$/;
+const NO = /^(0|f|F|false|FALSE|False)$/;
 
 /** rkt's lines, and after them who signed the images and what isolates the pod, where that is known. */
 function statusText(status: PodStatus): string {

@@ -1,5 +1,4 @@
 import { type CommandDefinition, flag } from './command.ts';
-import { requireRoot } from './context.ts';
 import { becomeFront } from './installation.ts';
 import { podNames, uuidFileOption } from './pod-selection.ts';
 
@@ -11,7 +10,6 @@ export const definition: CommandDefinition = {
   operands: 'UUID...',
   options: [flag('--force', 'kill instead of asking'), uuidFileOption()],
   run(context, { operands, options }) {
-    requireRoot();
     const force = options['force'] === true ? ['--force'] : [];
     return becomeFront(context.dataDir, ['stop', ...force, ...podNames(operands, options)]);
   },

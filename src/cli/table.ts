@@ -12,7 +12,7 @@ export function formatTable(texts: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) {
     for (const [column, cell] of row.slice(0, -1).entries()) {
-      const width = Math.floor(cell.length / TAB + 1) * TAB;
+      const width = Math.floor(lengthOf(cell) / TAB + 1) * TAB;
       widths[column] = Math.max(widths[column] ?? 0, width);
     }
   }
@@ -23,7 +23,14 @@ function formatRow(row: readonly string[], widths: readonly number[]): string {
   return row
     .map((cell, column) => {
       if (column === row.length - 1) return cell;
-      return cell + '\t'.repeat(Math.ceil(((widths[column] ?? 0) - cell.length) / TAB));
+      return cell + '\t'.repeat(Math.ceil(((widths[column] ?? 0) - lengthOf(cell)) / TAB));
     })
     .join('');
+}
+
+/** In code points, as Go's tabwriter counts. */
+function lengthOf(cell: string): number {
+  let length = 0;
+  for (const _ of cell) length++;
+  return length;
 }

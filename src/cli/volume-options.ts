@@ -17,7 +17,7 @@ interface Words {
  * @throws GantryError `usage` naming the option and what of it is wrong
  */
 export function parseVolumes(texts: readonly string[]): Volume[] {
-  const volumes = texts.map(parseVolume);
+  const volumes = texts.map((text) => parseVolume(text));
   const names = volumes.map(({ name }) => name);
   const twice = names.find((name, index) => names.indexOf(name) !== index);
   if (twice !== undefined) {
@@ -40,10 +40,35 @@ export function parseMounts(texts: readonly string[]): Mount[] {
   });
 }
 
-function parseVolume(text: string): Volume {
+/**
+ * Reads every `--mnt-volume`: a volume as `--volume` has it, and with `target=PATH` where the one app it is of
+ * has it. In rkt's words its name stands anywhere, as `name=NAME`.
+ * @throws GantryError `usage`
+ */
+export function parseMountVolumes(texts: readonly string[]): Mount[] {
+  return texts.map((text) => {
+    const words = text.split(',');
+    const given = words.find((word) => word.startsWith('name='))?.slice('name='.length);
+    const [first, ...others] = given === undefined ? words : [given, ...words];
+    const isPlace = (word: string) => word.startsWith('target=') || word.startsWith('name=');
+    const rest = others.filter((word) => !isPlace(word));
+    const appVolume = parseVolume([first, ...rest].join(','), '--mnt-volume');
+    const where = `--mnt-volume ${appVolume.name}`;
+    if (appVolume.kind === 'host' && appVolume.propagation !== undefined) {
+      throw new GantryError(
+        'usage',
+        `${where}: propagation= is for pods that have their apps at once`,
+      );
+    }
+    const place = readWords(where, others.filter(isPlace), ['name', 'target']);
+    return { volume: appVolume.name, path: pathOf(place, 'target'), appVolume };
+  });
+}
+
+function parseVolume(text: string, option = '--volume'): Volume {
   const [first = '', ...rest] = text.split(',');
-  const name = parseAppName(first, '--volume');
-  const where = `--volume ${name}`;
+  const name = parseAppName(first, option);
+  const where = `${option} ${name}`;
   const kind = rest.find((word) => word.startsWith('kind='))?.slice('kind='.length);
   if (kind === 'host') {
     const keys = ['kind', 'source', 'readOnly', 'recursive', 'propagation'];
