@@ -1,221 +1,31 @@
-import type { ChildProcess } from 'node:child_process';
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { type HostState, leaksSince, readHost } from '../support/host.ts';
-import {
-  createInstallation,
-  type Ending,
-  exitCodeOf,
-  type Installation,
-} from '../support/installation.ts';
-import { buildProgram } from '../support/program.ts';
+import { exitCodeOf, type Installation } from '../support/installation.ts';
 import { needs, root } from '../support/requirements.ts';
+import { expectRefusal, SandboxWorld, until } from './sandbox-world.ts';
 
-/** Appends its first argument to /data/log or /log, prints that file, and exits with its second or waits. */
-const app = buildProgram(`
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-int main(int argc, char **argv)
-{
-    const char *path = access("/data", F_OK) == 0 ? "/data/log" : "/log";
-    char line[4096];
-    FILE *log = fopen(path, "a+");
-    if (argc > 1)
-        fprintf(log, "%s\\n", argv[1]);
-    rewind(log);
-    while (fgets(line, sizeof line, log))
-        fputs(line, stdout);
-    fflush(NULL);
-    if (argc > 2)
-        return atoi(argv[2]);
-    for (;;)
-        pause();
-}
-`);
-
-let directory: string;
+let world: SandboxWorld;
 let gantry: Installation;
+let directory: string;
 let image: string;
-let sandboxes: Sandbox[] = [];
-let before: HostState;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
-  image = await makeImage('worker');
+  world = await SandboxWorld.open();
+  ({ gantry, directory, image } = world);
 });
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
-});
+afterAll(() => world?.close());
 
 beforeEach((context) => {
   needs(context, root);
-  before = readHost(gantry.dataDirectory);
+  world.begin();
 });
-
-afterEach(async () => {
-  if (!root.met) return;
-  for (const sandbox of sandboxes) await sandbox.end();
-  sandboxes = [];
-  expect(await leaksSince(before, gantry.dataDirectory)).toEqual([]);
-});
-
-/** A signed image with the program as /app, in the store. */
-async function makeImage(name: string): Promise<string> {
-  const rootfs = join(directory, `${name}-rootfs`);
-  mkdirSync(rootfs);
-  copyFileSync(app, join(rootfs, 'app'));
-  writeFileSync(join(rootfs, 'name'), name);
-  const made = await gantry.makeImage(name, rootfs, { exec: ['/app'] });
-  await gantry.call('fetch', made.path);
-  return made.reference;
-}
-
-/** Fetches it anew, since an image gc has taken it. */
-async function fetchAgain(name: string): Promise<string> {
-  await gantry.call('fetch', join(directory, `${name}.aci`));
-  return `example.com/${name}:1.0.0`;
-}
-
-/** One that keeps its log in the volume `data`, unsigned. */
-async function makeVolumeImage(): Promise<string> {
-  const manifest = {
-    acKind: 'ImageManifest',
-    acVersion: '0.8.11',
-    name: 'example.com/keeper',
-    labels: [
-      { name: 'version', value: '1.0.0' },
-      { name: 'os', value: 'linux' },
-      { name: 'arch', value: 'amd64' },
-    ],
-    app: {
-      exec: ['/app'],
-      user: '0',
-      group: '0',
-      mountPoints: [{ name: 'data', path: '/data' }],
-    },
-  };
-  const path = join(directory, 'keeper.aci');
-  writeFileSync(join(directory, 'keeper.json'), JSON.stringify(manifest));
-  const from = [`--manifest=${join(directory, 'keeper.json')}`, `--rootfs=${worker()}`];
-  await gantry.call('image pack', ...from, '--overwrite', path);
-  await gantry.call('fetch', '--insecure-options=image', path);
-  return 'example.com/keeper:1.0.0';
-}
-
-const worker = () => join(directory, 'worker-rootfs');
-
-/** A running pod of `gantry app sandbox`. */
-class Sandbox {
-  readonly process: ChildProcess;
-  readonly uuid: string;
-  output = '';
-
-  private constructor(process: ChildProcess, uuid: string) {
-    this.process = process;
-    this.uuid = uuid;
-  }
-
-  static async start(...options: string[]): Promise<Sandbox> {
-    const file = join(directory, `uuid-${sandboxes.length}`);
-    rmSync(file, { force: true });
-    const process = gantry.start('app sandbox', `--uuid-file-save=${file}`, ...options);
-    let output = '';
-    let sandbox: Sandbox | undefined;
-    for (const stream of [process.stdout, process.stderr]) {
-      stream?.setEncoding('utf8').on('data', (text: string) => {
-        output += text;
-        if (sandbox !== undefined) sandbox.output = output;
-      });
-    }
-    await until(() => existsSync(file) && readFileSync(file, 'utf8').endsWith('\n'));
-    sandbox = new Sandbox(process, readFileSync(file, 'utf8').trim());
-    sandboxes.push(sandbox);
-    await gantry.call('status', '--wait-ready=10s', sandbox.uuid);
-    return sandbox;
-  }
-
-  get directory(): string {
-    return join(gantry.dataDirectory, 'pods/run', this.uuid);
-  }
-
-  add(name: string, ...words: string[]): Promise<string> {
-    return gantry.call('app add', this.uuid, image, `--name=${name}`, ...words);
-  }
-
-  /** Does something with an app, which has to succeed. */
-  ask(verb: 'start' | 'stop' | 'rm' | 'status', app: string): Promise<string> {
-    return gantry.call(`app ${verb}`, this.uuid, `--app=${app}`);
-  }
-
-  async apps(): Promise<string[]> {
-    const { stdout } = await gantry.run('app list', '--no-legend', this.uuid);
-    return stdout.trim().split('\n').filter(Boolean);
-  }
-
-  /** What there is of apps and volumes on disk. */
-  files(): string[] {
-    return ['apps', 'volumes'].flatMap((each) => {
-      const path = join(this.directory, each);
-      return existsSync(path) ? readdirSync(path).map((name) => `${each}/${name}`) : [];
-    });
-  }
-
-  async until(app: string, state: string): Promise<void> {
-    const deadline = Date.now() + 10_000;
-    while (!(await this.apps()).some((line) => line === `${app}\t${state}`)) {
-      if (Date.now() > deadline) throw new Error(`${app} is not ${state}: ${await this.apps()}`);
-      await sleep(20);
-    }
-  }
-
-  async stop(): Promise<number> {
-    await gantry.call('stop', this.uuid);
-    return exitCodeOf(this.process);
-  }
-
-  async end(): Promise<void> {
-    this.process.kill('SIGKILL');
-    await exitCodeOf(this.process);
-    await gantry.run('rm', this.uuid);
-  }
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited in vain');
-    await sleep(10);
-  }
-}
-
-/** A refusal is one line on standard error that says what failed, and exit code 254. */
-function expectRefusal(ending: Ending, command: string, why: RegExp): void {
-  expect(ending.stderr).toMatch(why);
-  expect(ending.stderr.trim().split('\n')).toHaveLength(1);
-  expect(ending.stderr).toMatch(new RegExp(`^gantry: ${command}: `));
-  expect(ending.code).toBe(254);
-}
+afterEach(() => world?.finish());
 
 describe('apps of a running pod', () => {
   it('are added, started, stopped, started again and removed, and the pod stays', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     expect((await gantry.run('app list', '--no-legend', sandbox.uuid)).stdout).toBe('\n');
     expect(await sandbox.add('one', '--', 'one')).toBe('');
     expect(await sandbox.add('two', '--', 'two')).toBe('');
@@ -245,7 +55,7 @@ describe('apps of a running pod', () => {
   });
 
   it('end with a code of their own, which the pod does not', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     for (const code of ['0', '12']) {
       await sandbox.add(`app-${code}`, '--', 'x', code);
       await sandbox.ask('start', `app-${code}`);
@@ -260,7 +70,7 @@ describe('apps of a running pod', () => {
   });
 
   it('are known to list, status, enter, plan and cat-manifest', async () => {
-    const sandbox = await Sandbox.start('--hostname=box', '--user-label=tier=web');
+    const sandbox = await world.start('--hostname=box', '--user-label=tier=web');
     const { created_at } = JSON.parse(await gantry.call('status', '--format=json', sandbox.uuid));
     await sandbox.add('one', '--set-env=no').catch(() => undefined);
     await sandbox.add('one', '--environment=WHO=one');
@@ -290,9 +100,30 @@ describe('apps of a running pod', () => {
     );
   });
 
+  it('are of the users of a pod that has its own, and leave nothing behind', async () => {
+    const sandbox = await world.start('--private-users');
+    await sandbox.add('one', '--', 'one', '0');
+    await sandbox.ask('start', 'one');
+    await sandbox.until('one', 'exited');
+    const record = JSON.parse(readFileSync(join(sandbox.directory, 'record.json'), 'utf8'));
+    const { uid, gid } = statSync(join(sandbox.directory, 'apps/one/upper/log'));
+    expect([uid, gid]).toEqual([record.settings.users.first, record.settings.users.first]);
+    expect(uid).toBeGreaterThan(0x7ffff);
+    await sandbox.add('two');
+    await sandbox.ask('start', 'two');
+    const child = gantry.start('enter', '--app=two', sandbox.uuid, '/app', 'x');
+    await until(
+      () => readFileSync(join(sandbox.directory, 'apps/two/upper/log'), 'utf8') === 'x\n',
+    );
+    await sandbox.ask('stop', 'two');
+    // The command in its mounts was ended with it.
+    expect(await exitCodeOf(child)).toBe(137);
+    expect(await sandbox.stop()).toBe(0);
+  });
+
   it('share a volume as long as one of them has it', async () => {
-    const keeper = await makeVolumeImage();
-    const sandbox = await Sandbox.start();
+    const keeper = await world.makeVolumeImage();
+    const sandbox = await world.start();
     const add = (name: string) =>
       gantry.call(
         'app add',
@@ -323,7 +154,7 @@ describe('apps of a running pod', () => {
   });
 
   it('have copies of their images where the pod has no overlays', async () => {
-    const sandbox = await Sandbox.start('--no-overlay');
+    const sandbox = await world.start('--no-overlay');
     await sandbox.add('one', '--', 'one');
     await sandbox.ask('start', 'one');
     expect(readFileSync(join(sandbox.directory, 'apps/one/rootfs/name'), 'utf8')).toBe('worker');
@@ -333,7 +164,7 @@ describe('apps of a running pod', () => {
   });
 
   it('are removed from a pod that has ended, too', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     await sandbox.add('one');
     await sandbox.ask('start', 'one');
     expect(await sandbox.stop()).toBe(0);
@@ -351,18 +182,18 @@ describe('apps of a running pod', () => {
 
 describe('an app', () => {
   it('that cannot be executed stays created, and says why', async () => {
-    const sandbox = await Sandbox.start();
-    await sandbox.add('one', '--exec=/nowhere');
+    const sandbox = await world.start();
+    await sandbox.add('one', '--exec=/dev/nowhere');
     expectRefusal(
       await gantry.run('app start', sandbox.uuid, '--app=one'),
       'app start',
-      /app "one": Error: Unable to open "\/nowhere": No such file or directory/,
+      /app "one": Error: Unable to open "\/dev\/nowhere": No such file or directory/,
     );
     expect(await sandbox.apps()).toEqual(['one\tcreated']);
   });
 
   it('has a name no other has', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     await sandbox.add('one');
     const [files, record] = [sandbox.files(), readFileSync(join(sandbox.directory, 'record.json'))];
     const ending = await gantry.run('app add', sandbox.uuid, image, '--name=one');
@@ -374,8 +205,33 @@ describe('an app', () => {
     expect(await sandbox.apps()).toEqual(['one\tcreated', 'worker\tcreated']);
   });
 
+  it('of an image with event handlers is not added', async () => {
+    const eventHandlers = [{ name: 'pre-start', exec: ['/app'] }];
+    const made = await gantry.makeImage('handled', world.worker, { exec: ['/app'], eventHandlers });
+    await gantry.call('fetch', made.path);
+    const sandbox = await world.start();
+    const { code, stderr } = await gantry.run('app add', sandbox.uuid, made.reference);
+    expect({ code, stderr }).toEqual({
+      code: 254,
+      stderr:
+        'gantry: app add: app "handled": its pre-start event handler cannot be run in a pod that apps come to: start it by gantry run\n',
+    });
+    expect(await sandbox.apps()).toEqual([]);
+  });
+
+  it('has the limits that it was added with', async () => {
+    const sandbox = await world.start();
+    const limits = ['--rlimit=nofile=77:88', '--oom-score-adj=99', '--no-new-privileges'];
+    await sandbox.add('one', ...limits);
+    await sandbox.ask('start', 'one');
+    const plan = readFileSync(join(sandbox.directory, 'apps/one/plan'), 'utf8').split('\0');
+    expect(plan.join(' ')).toContain('rlimit 3 nofile 77 88 seccomp');
+    expect(plan).toEqual(expect.arrayContaining(['oom-score', 'no-new-privileges']));
+    expect(await sandbox.apps()).toEqual(['one\trunning']);
+  });
+
   it('that is not there is nobody to start, stop, remove or show', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     for (const verb of ['start', 'stop', 'rm', 'status']) {
       expectRefusal(
         await gantry.run(`app ${verb}`, sandbox.uuid, '--app=nil'),
@@ -396,14 +252,14 @@ describe('an app', () => {
   });
 
   it('of an image that is not stored is not fetched', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     const ending = await gantry.run('app add', sandbox.uuid, 'example.com/other:1.0.0');
     expectRefusal(ending, 'app add', /example\.com\/other/);
     expect(sandbox.files()).toEqual([]);
   });
 
   it('whose image is trusted no longer is not added', async () => {
-    const sandbox = await Sandbox.start();
+    const sandbox = await world.start();
     const [, policy = ''] =
       /--local-config=(\S+)/.exec(gantry.command('run').words.join(' ')) ?? [];
     const empty = join(directory, 'empty');
@@ -422,8 +278,8 @@ describe('an app', () => {
   });
 
   it('keeps the files of its image in the store until it is removed', async () => {
-    const own = await makeImage('kept');
-    const sandbox = await Sandbox.start();
+    const own = await world.makeImage('kept');
+    const sandbox = await world.start();
     await gantry.call('app add', sandbox.uuid, own, '--name=one');
     const id = /^image_id=(.*)$/m.exec(await sandbox.ask('status', 'one'))?.[1] ?? '';
     const tree = join(gantry.dataDirectory, 'layers', id);
@@ -436,104 +292,6 @@ describe('an app', () => {
     await sandbox.ask('rm', 'one');
     await gantry.call('image gc', '--grace-period=0s');
     expect(existsSync(tree)).toBe(false);
-    image = await fetchAgain('worker');
-  });
-});
-
-describe('a pod', () => {
-  it('of settled apps is immutable', async () => {
-    const uuid = await gantry.call('prepare', image);
-    const process = gantry.start('run-prepared', uuid);
-    await gantry.call('status', '--wait-ready=10s', uuid);
-    try {
-      expectRefusal(await gantry.run('app add', uuid, image), 'app add', /immutable pod/);
-      for (const verb of ['start', 'stop', 'rm']) {
-        expectRefusal(
-          await gantry.run(`app ${verb}`, uuid, '--app=worker'),
-          `app ${verb}`,
-          /immutable pod/,
-        );
-      }
-      expect(await gantry.call('app list', '--no-legend', uuid)).toBe('worker\trunning');
-      expect(await gantry.call('app status', uuid, '--app=worker')).toContain('state=running');
-    } finally {
-      await gantry.call('stop', uuid);
-      await exitCodeOf(process);
-      await gantry.call('rm', uuid);
-    }
-  });
-
-  it('has to be named, and an image', async () => {
-    expectRefusal(
-      await gantry.run('app add'),
-      'app add',
-      /must provide the pod UUID and an IMAGEID/,
-    );
-    expectRefusal(await gantry.run('app add', 'ffffffff', image), 'app add', /no matches found/);
-    expectRefusal(
-      await gantry.run('app add', 'ffffffff', image, image),
-      'app add',
-      /must give only one app/,
-    );
-    expectRefusal(await gantry.run('app list'), 'app list', /name a pod by its UUID/);
-    expectRefusal(await gantry.run('app sandbox', image), 'app sandbox', /unexpected/);
-  });
-
-  it('takes twenty apps at once, and loses none', async () => {
-    const sandbox = await Sandbox.start();
-    const names = Array.from({ length: 20 }, (_, index) => `app-${index}`);
-    await Promise.all(names.map((name) => sandbox.add(name)));
-    expect((await sandbox.apps()).sort()).toEqual(names.map((name) => `${name}\tcreated`).sort());
-    await Promise.all(names.slice(0, 5).map((name) => sandbox.ask('start', name)));
-    await Promise.all(names.map((name) => sandbox.ask('rm', name)));
-    expect(await sandbox.apps()).toEqual([]);
-    expect(sandbox.files()).toEqual([]);
-    expect(await sandbox.stop()).toBe(0);
-  }, 120_000);
-
-  it('has whole apps only, whenever adding one is broken off', async () => {
-    const sandbox = await Sandbox.start();
-    for (let turn = 0; turn < 12; turn++) {
-      const adding = gantry.start('app add', sandbox.uuid, image, `--name=app-${turn}`);
-      await sleep(25 + turn * 8);
-      adding.kill('SIGKILL');
-      await exitCodeOf(adding);
-      for (const line of await sandbox.apps()) {
-        const [name = ''] = line.split('\t');
-        expect(statSync(join(sandbox.directory, 'apps', name, 'plan')).size).toBeGreaterThan(0);
-      }
-    }
-    await sandbox.add('last');
-    const names = (await sandbox.apps()).map((line) => line.split('\t')[0] ?? '');
-    expect(names).toContain('last');
-    expect(sandbox.files().sort()).toEqual(names.map((name) => `apps/${name}`).sort());
-    for (const name of names) await sandbox.ask('start', name);
-    expect((await sandbox.apps()).every((line) => line.endsWith('\trunning'))).toBe(true);
-    expect(await sandbox.stop()).toBe(0);
-  }, 60_000);
-
-  it('leaves nothing when its supervisor is killed while an app is added', async () => {
-    const sandbox = await Sandbox.start();
-    await sandbox.add('one');
-    await sandbox.ask('start', 'one');
-    const adding = gantry.run('app add', sandbox.uuid, image, '--name=two');
-    await sleep(40);
-    sandbox.process.kill('SIGKILL');
-    expect([0, 254]).toContain((await adding).code);
-    await exitCodeOf(sandbox.process);
-    expect((await gantry.call('status', sandbox.uuid)).split('\n')[0]).toBe('state=exited');
-    await gantry.call('rm', sandbox.uuid);
-    expect(existsSync(sandbox.directory)).toBe(false);
-  });
-
-  it('takes no app while it is being stopped', async () => {
-    const sandbox = await Sandbox.start();
-    const stopped = sandbox.stop();
-    const ending = await gantry.run('app add', sandbox.uuid, image, '--name=late');
-    expect(await stopped).toBe(0);
-    if (ending.code === 0) return; // it was there before the pod was told
-    expect(ending.code).toBe(254);
-    expect(ending.stderr).not.toContain('defect');
-    expect(sandbox.files()).toEqual([]);
+    image = await world.fetchAgain('worker');
   });
 });

@@ -2,6 +2,7 @@ import { lstatSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { removeIsolator, retainIsolator } from '../../src/isolation/isolators.ts';
 import { findPod, podsIn } from '../../src/pod/find.ts';
 import { preparePod } from '../../src/pod/prepare.ts';
 import type { PodRequest } from '../../src/pod/request.ts';
@@ -165,8 +166,10 @@ describe('the capabilities of an app of the chroot flavour', () => {
   it('are all of them, unless image or operator name some', async () => {
     const all = await capabilities();
     expect(all & SYS_ADMIN).toBe(SYS_ADMIN);
-    expect(await capabilities({ capsRemove: ['CAP_SYS_ADMIN'] })).toBe(all & ~SYS_ADMIN);
-    expect(await capabilities({ capsRetain: ['CAP_CHOWN'] })).toBe(CHOWN);
+    expect(await capabilities({ isolators: [removeIsolator(['CAP_SYS_ADMIN'])] })).toBe(
+      all & ~SYS_ADMIN,
+    );
+    expect(await capabilities({ isolators: [retainIsolator(['CAP_CHOWN'])] })).toBe(CHOWN);
     const set = { name: 'os/linux/capabilities-retain-set', value: { set: ['CAP_CHOWN'] } };
     expect(await capabilities({}, { isolators: [set] })).toBe(CHOWN);
   });

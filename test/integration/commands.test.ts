@@ -261,6 +261,21 @@ it('global options may stand before, between and after the words of a command', 
   expect(list('image', '--dir', join(directory, 'data'), 'list', '--full')).toBe(expected);
 });
 
+describe("words of rkt's documentation", () => {
+  it('give a negated flag a value', async () => {
+    const ending = await gantry.run('run', '--no-overlay=true', reference, '--', '3');
+    expect(ending).toMatchObject({ code: 3, stderr: '' });
+    expect(await gantry.call('list', '--no-legend=true')).not.toContain('UUID');
+    expect(await gantry.call('list', '--no-legend=false')).toContain('UUID');
+  });
+
+  it('have an option of the command before it', async () => {
+    const ending = await gantry.run('--hostname=web', 'run', reference, '--', '3');
+    expect(ending).toMatchObject({ code: 3, stderr: '' });
+    expectRefusal(await gantry.run('--bogus=1', 'list'), 'list', /unknown option '--bogus=1'/);
+  });
+});
+
 describe('words that make no sense', () => {
   it.each([
     ['run', [], /pod must contain at least one application/],
@@ -318,12 +333,32 @@ describe('help, completions and man pages', () => {
     expect(readdirSync(man)).toContain('gantry-image-list.1');
   });
 
+  it('have options by what they are about, in help and man page alike', async () => {
+    const help = await gantry.call('help', 'run');
+    const man = join(directory, 'grouped');
+    await gantry.call('man', man);
+    const page = readFileSync(join(man, 'gantry-run.1'), 'utf8');
+    const headings = [...help.matchAll(/^([A-Z].*):\n {2}-/gm)].map(([, heading]) => heading);
+    expect(headings).toContain('After an image, limits of its app');
+    const sections = [...page.matchAll(/^\.SS (.*)$/gm)].map(([, heading]) => heading);
+    expect(headings.slice(0, -1)).toEqual(['Options', ...sections]);
+    expect(headings.at(-1)).toContain('Global options');
+  });
+
   it('bash takes the completion script', (context) => {
     needs(context, program('bash'));
     const script = join(directory, 'completion.bash');
     const [file, ...words] = gantry.command('completion', 'bash').words;
     writeFileSync(script, spawnSync(file, words).stdout);
-    const probe = `source ${script}; COMP_WORDS=(gantry im); COMP_CWORD=1; _gantry; echo "\${COMPREPLY[@]}"`;
-    expect(spawnSync('bash', ['-c', probe], { encoding: 'utf8' }).stdout.trim()).toBe('image');
+    const complete = (...words: string[]) => {
+      const probe = `source ${script}; COMP_WORDS=(gantry "$@"); COMP_CWORD=$#; _gantry; echo "\${COMPREPLY[@]}"`;
+      const { stdout } = spawnSync('bash', ['-c', probe, 'bash', ...words], { encoding: 'utf8' });
+      return stdout.trim();
+    };
+    expect(complete('im')).toBe('image');
+    // The shell takes --option=value for three words.
+    expect(complete('--dir', '=', '/x', 'run', '--pod')).toBe('--pod-manifest=');
+    expect(complete('--dir', '/x', 'app', 'sand')).toBe('sandbox');
+    expect(complete('run', '--pull-policy', '=', 'ne')).toBe('never new');
   });
 });

@@ -63,6 +63,14 @@ describe('the front', () => {
     [['stop', '--help']],
     [['enter']],
     [['status', '--wait=soon', one]],
+    // Nothing is waited for: what there is to say, Node says.
+    [['status', '--wait=false', one]],
+    [['status', '--wait=F', '--wait-ready=0', one]],
+    [['status', '--wait=-0', one]],
+    [['status', '--wait=+0s', one]],
+    [['status', '--wait=-', one]],
+    [['status', '--wait=--1s', one]],
+    [['status', '--wait=yes', one]],
   ])('leaves %j to Node, as it is', async (words) => {
     expect((await gantry(...words)).stdout).toBe(`node ${words.join(' ')}\n`);
   });
@@ -146,6 +154,15 @@ describe('a running pod', () => {
       `gantry: enter: pod "${one}" isn't currently running: gantry status shows its state\n`,
     );
     rmSync(made.directory, { recursive: true, force: true });
+  });
+
+  // Go's booleans, and negative durations: without end.
+  it.each(['T', '1', 'True', '', '-1s'])('is waited for with --wait=%s', async (word) => {
+    pod('prepared', one);
+    const waited = gantry(`--dir=${data}`, 'status', `--wait=${word}`, one);
+    await sleep(60);
+    expect((await gantry(`--dir=${data}`, 'run-prepared', one)).code).toBe(3);
+    expect((await waited).stdout).toBe(`node status --dir=${data} ${one}\n`);
   });
 
   it('is waited for from before it runs', async () => {

@@ -116,6 +116,24 @@ describe('a pod in a machine', () => {
     expect(statSync(join(pod, 'volumes/data/mine'))).toMatchObject({ uid: 33, gid: 50 });
   });
 
+  it('holds an app and whoever enters it to its system call filter', async () => {
+    const world = await createMachineWorld();
+    const image = await world.addImage('app', {});
+    // x86_64: reboot with arguments that mean nothing, keyctl.
+    const calls = ['call', '169', 'call', '250'];
+    const words = [...OPTIONS, image, '--', ...calls];
+    expect((await world.gantry.run('run', ...words)).stdout).toMatch(
+      /call 169: Operation not permitted\n.*call 250: Operation not permitted\n/,
+    );
+    const option = '--seccomp=mode=remove,errno=ENOTSUP,keyctl';
+    const pod = await startMachine(world, image, option, '--', 'trap', '15', 'sleep', '60');
+    const inside = await world.gantry.run('enter', pod.uuid, '/bin/probe', ...calls);
+    expect(inside.stdout).toMatch(
+      /call 169: Operation not permitted\n.*call 250: Operation not supported\n/,
+    );
+    await world.gantry.call('stop', pod.uuid);
+  });
+
   it('can be entered, with pipes and on a terminal, and be stopped', async (context) => {
     needs(context, program('script'), program('stty'));
     const world = await createMachineWorld();

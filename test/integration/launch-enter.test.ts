@@ -3,6 +3,7 @@ import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
+import { compileCalls } from '../../src/isolation/system-call-program.ts';
 import { endingOf, LaunchPod } from './launch/pods.ts';
 import { setScene } from './launch/scene.ts';
 
@@ -74,6 +75,31 @@ describe('enter', () => {
     expect(stdout).toMatch(/fd 0\nfd 1\nfd 2\n$/);
     const two = await pod.call('enter', 'two', '/bin/probe', 'cat', '/two');
     expect(two.stdout).toBe('yes');
+    await pod.call('stop');
+    await ending;
+  });
+
+  it('lets the command make no call that the app may not', async () => {
+    const filter = compileCalls({
+      otherwise: 'allow',
+      rules: [{ action: 'EBUSY', calls: ['mount'] }],
+    }).toString('base64');
+    const steps = [
+      ['seccomp', filter],
+      ['keep-caps', 'chown'],
+    ];
+    const pod = new LaunchPod(
+      { grace: 1, apps: { one: { do: ['wait', ''], steps } } },
+      'pod',
+      scene.base,
+    );
+    const ending = endingOf(pod.start());
+    await pod.ready();
+    const words = ['mount', '/tmp', 'cat', '/proc/self/status'];
+    const { stdout } = await pod.call('enter', 'one', 'probe', ...words);
+    expect(stdout).toContain('mount: Device or resource busy\n');
+    // What loading it took is gone.
+    expect(stdout).toMatch(/CapEff:\s+0000000000000001\n/);
     await pod.call('stop');
     await ending;
   });

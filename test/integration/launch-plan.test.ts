@@ -23,6 +23,28 @@ const without = (word: string) => (steps: Step[]) => steps.filter(([first]) => f
 const replaced = (word: string, by: Step) => (steps: Step[]) =>
   steps.map((step) => (step[0] === word ? by : step));
 
+const outside =
+  (...added: Step[]) =>
+  (steps: Step[]) =>
+    steps.flatMap((step) =>
+      step[0] === 'section' && step[1] === 'pod'
+        ? [['section', 'outside'], ...added, step]
+        : [step],
+    );
+
+/** Has the pod be in a user namespace. */
+function withUsers(steps: Step[]): Step[] {
+  return steps.flatMap((step): Step[] => {
+    if (step[0] === 'loopback') return [step, ['become-root']];
+    if (step[0] !== 'namespaces') return [step];
+    return [
+      [...step, 'user'],
+      ['map-users', '0', '600000', '65536'],
+      ['map-groups', '0', '600000', '65536'],
+    ];
+  });
+}
+
 describe('a plan is refused before anything is done', () => {
   it.each([
     ['an unknown step', replaced('loopback', ['dance']), 'loopback|dance: unknown step'],
@@ -40,22 +62,130 @@ describe('a plan is refused before anything is done', () => {
     ],
     [
       'a slot beyond the last',
-      replaced('open-tree', ['open-tree', '64', '/']),
+      replaced('open-tree', ['open-tree', '320', '/']),
       'argument 1 is wrong',
+    ],
+    [
+      'a control file that is no plain name',
+      replaced('grace', ['set-cgroup', '/c', '../x', '1']),
+      'set-cgroup: argument 2 is wrong',
+    ],
+    [
+      'a control group by a relative path',
+      replaced('grace', ['set-cgroup', 'c', 'x', '1']),
+      'set-cgroup: argument 1 is wrong',
+    ],
+    [
+      'a group entered by the pod',
+      replaced('loopback', ['enter-cgroup', '0', '/c']),
+      'misplaced step',
     ],
     ['a capability that is none', replaced('umask', ['keep-caps', 'magic']), 'argument 1 is wrong'],
     ['a stop signal that is none', replaced('umask', ['stop-signal', '0']), 'argument 1 is wrong'],
+    ['a stream that is none', replaced('umask', ['silence', 'inputs']), 'argument 1 is wrong'],
+    ['no stream', replaced('umask', ['silence']), 'argument 1 is missing'],
     [
       'a stop signal beyond the last',
       replaced('umask', ['stop-signal', '65']),
       'argument 1 is wrong',
     ],
+    [
+      'a filter of half an instruction',
+      replaced('umask', ['seccomp', 'BgAAAA==']),
+      'argument 1 is wrong',
+    ],
+    [
+      'a filter in no base64',
+      replaced('umask', ['seccomp', 'BgAAAAAA/38.AAA=']),
+      'argument 1 is wrong',
+    ],
+    ['an empty filter', replaced('umask', ['seccomp', '']), 'argument 1 is wrong'],
+    [
+      'a filter that is too long',
+      replaced('umask', ['seccomp', Buffer.alloc(4097 * 8).toString('base64')]),
+      'argument 1 is wrong',
+    ],
+    [
+      'a filter of the pod',
+      replaced('loopback', ['seccomp', 'BgAAAAAA/38=']),
+      'misplaced step seccomp',
+    ],
+    ...[
+      'x:1:3:rw',
+      'c:1:3',
+      'c:1:3:',
+      'c:1:3:rx',
+      'c:4096:0:r',
+      'c:-1:3:r',
+      'c:1:*3:r',
+      'c::3:r',
+    ].map((rule): [string, ReturnType<typeof replaced>, string] => [
+      `the rule ${rule} for devices`,
+      replaced('grace', ['device-access', '/sys/fs/cgroup/x', rule]),
+      'device-access: argument 2 is wrong',
+    ]),
     ['a step of another section', replaced('loopback', ['umask', '0022']), 'misplaced step umask'],
     ['a helper inside', replaced('loopback', ['spawn', '/x', 'x']), 'misplaced step spawn'],
     [
       'a section outside that nothing ends',
       replaced('grace', ['section', 'outside']),
-      'misplaced step|section outside must begin with private-mounts and end in its one exec',
+      'misplaced step|section outside must begin with private-mounts',
+    ],
+    [
+      'a section outside that ends in no program',
+      outside(['private-mounts'], ['make-directory', 'x', '0755']),
+      'section outside must end in its one exec',
+    ],
+    [
+      'a user namespace without a map',
+      replaced('namespaces', ['namespaces', 'mount', 'user']),
+      'namespaces user, map-users and map-groups go together',
+    ],
+    [
+      'a map without a user namespace',
+      replaced('grace', ['map-users', '0', '600000', '1']),
+      'namespaces user, map-users and map-groups go together',
+    ],
+    [
+      'a user namespace in which nobody becomes root',
+      (steps: Step[]) => without('become-root')(withUsers(steps)),
+      'namespaces user and one become-root go together',
+    ],
+    [
+      'root of no user namespace',
+      replaced('loopback', ['become-root']),
+      'namespaces user and one become-root go together',
+    ],
+    [
+      'a section outside that hands nothing to a user namespace',
+      (steps: Step[]) => outside(['private-mounts'])(withUsers(steps)),
+      'section outside must end in join-users and then open-tree',
+    ],
+    [
+      'mounts made once the users are joined',
+      (steps: Step[]) =>
+        outside(
+          ['private-mounts'],
+          ['join-users'],
+          ['mount', '-', '/', 'tmpfs', ''],
+        )(withUsers(steps)),
+      'section outside must end in join-users and then open-tree',
+    ],
+    [
+      'a copy taken before the users are joined',
+      (steps: Step[]) =>
+        outside(
+          ['private-mounts'],
+          ['open-tree', '1', '/'],
+          ['join-users'],
+          ['open-tree', '0', '/'],
+        )(withUsers(steps)),
+      'section outside must end in join-users and then open-tree',
+    ],
+    [
+      'a program outside of a user namespace',
+      (steps: Step[]) => outside(['private-mounts'], ['exec', '/x', 'x'])(withUsers(steps)),
+      'misplaced step exec',
     ],
     ['no private mounts', without('private-mounts'), 'section pod must begin with private-mounts'],
     ['an app without exec', without('exec'), 'exec must be the one last step of app web'],
@@ -102,6 +232,23 @@ describe('under the sanitizers', () => {
     const { code, stdout, stderr } = await pod.run(options);
     expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
     expect(stdout).toContain('web[2]: ran');
+  });
+
+  it('a pod runs whose devices are listed', async () => {
+    const line = readFileSync('/proc/self/mountinfo', 'utf8').match(/^.* - cgroup2 /m)?.[0];
+    if (line === undefined) return;
+    const group = join(line.split(' ')[4] ?? '', `launch-plan-test-${process.pid}`);
+    const pod = new LaunchPod({
+      ...plan,
+      supervisor: [
+        ['make-cgroup', group],
+        ['device-access', group, 'c:*:*:m', 'b:*:*:m', 'c:1:3:rw'],
+        ['join-cgroup', group],
+      ],
+      teardown: [['remove-cgroup', group]],
+    });
+    const { code, stderr } = await pod.run(options);
+    expect({ code, stderr }).toEqual({ code: 3, stderr: '' });
   });
 
   it('a plan cut anywhere is refused', async () => {

@@ -75,9 +75,9 @@ describe('the host is as before', () => {
 
   it('after a pod that could not be set up', async () => {
     const { gantry, image, leaks } = await setUp();
-    const ending = await gantry.run('run', '--net=none', image.reference, '--exec=/bin/missing');
+    const ending = await gantry.run('run', '--net=none', image.reference, '--exec=/dev/missing');
     expect(ending.code).toBe(254);
-    expect(ending.stderr).toContain('Unable to open "/bin/missing": No such file or directory');
+    expect(ending.stderr).toContain('Unable to open "/dev/missing": No such file or directory');
     expect(await leaks()).toEqual([]);
   });
 

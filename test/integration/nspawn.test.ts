@@ -120,9 +120,9 @@ describe('a pod under systemd-nspawn', () => {
 
   it('that cannot be set up says so in one line', async () => {
     const { gantry, reference, leaks } = await createNspawnWorld();
-    const words = ['--stage1-name=nspawn', reference, '--exec=/bin/missing'];
+    const words = ['--stage1-name=nspawn', reference, '--exec=/dev/missing'];
     const { code, stderr } = await gantry.run('run', ...words);
-    expect(stderr).toMatch(/^gantry: run: app "probe": Error: Unable to open "\/bin\/missing"/);
+    expect(stderr).toMatch(/^gantry: run: app "probe": Error: Unable to open "\/dev\/missing"/);
     expect(stderr.trim().split('\n')).toHaveLength(1);
     expect(code).toBe(254);
     expect(await leaks()).toEqual([]);

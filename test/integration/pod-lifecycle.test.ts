@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -283,10 +291,10 @@ describe('a pod that cannot be prepared', () => {
     ],
     ['a missing directory', { app: { workingDirectory: '/srv' } }, {}, /no directory \/srv/],
     [
-      'an event handler',
-      { app: { eventHandlers: [{ name: 'pre-start', exec: ['/x'] }] } },
+      'an event handler that is not there',
+      { app: { eventHandlers: [{ name: 'pre-start', exec: ['absent'] }] } },
       {},
-      /pre-start event handler/,
+      /unable to find "absent"/,
     ],
     ['a bad host name', {}, { hostname: 'a b' }, /^invalid host name "a b"/],
     [
@@ -334,13 +342,14 @@ describe('a pod that cannot be prepared', () => {
 });
 
 describe('a crash while a pod is prepared', () => {
-  it.each([true, false])(
-    'leaves something that gc removes, wherever it happens (overlay: %s)',
-    async (overlay) => {
+  it.each([{ overlay: true }, { overlay: false }, { overlay: true, privateUsers: true }])(
+    'leaves something that gc removes, wherever it happens (%o)',
+    async (changes) => {
       const world = createWorld();
       const mountPoints = [{ name: 'work', path: '/work' }];
       const record = await addImage(world, { app: { mountPoints } });
-      const request = requestOf(record, [], { overlay });
+      const request = requestOf(record, [], changes);
+      const users = join(world.dataDir, 'users');
       const seen = new Set<string>();
       let after = 0;
       for (; after < 80; after++) {
@@ -353,6 +362,7 @@ describe('a crash while a pod is prepared', () => {
         }
         expect(gcPods(world.dataDir, everything).failed, `after ${after} changes`).toEqual([]);
         expect(directories(world), `after ${after} changes`).toEqual([]);
+        expect(existsSync(users) ? readdirSync(users) : []).toEqual([]);
       }
       expect(after).toBeLessThan(80);
       expect([...seen].sort()).toEqual(['embryo', 'prepare', 'prepared']);

@@ -19,8 +19,10 @@ const SOURCE = String.raw`
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/time.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -88,6 +90,22 @@ static void try_node(const char *path)
 		try_open(path, O_RDWR, "node");
 }
 
+/* Makes a node at "PATH=KIND:MAJOR:MINOR", and opens it for reading and for writing. */
+static void try_device(const char *wish)
+{
+	char path[4096], kind;
+	unsigned device_major, device_minor;
+	if (sscanf(wish, "%4095[^=]=%c:%u:%u", path, &kind, &device_major, &device_minor) != 4)
+		return;
+	unlink(path);
+	if (mknod(path, (kind == 'b' ? S_IFBLK : S_IFCHR) | 0600, makedev(device_major, device_minor)) < 0) {
+		printf("mknod %s: %s\n", wish, strerror(errno));
+		return;
+	}
+	try_open(path, O_RDONLY | O_NONBLOCK, "read");
+	try_open(path, O_WRONLY | O_NONBLOCK, "write");
+}
+
 static void identity(void)
 {
 	gid_t groups[64];
@@ -114,6 +132,49 @@ static void user_namespaces(void)
 	printf("clone3: %s\n", syscall(SYS_clone3, NULL, 0) < 0 ? strerror(errno) : "ok");
 }
 
+/* NUMBER[:FIRST]: a system call, by the machine's own table, or by that of its 32-bit programs. */
+static void try_call(const char *what, const char *words, int narrow)
+{
+	char *end;
+	long number = strtol(words, &end, 0), result;
+	unsigned long first = *end == ':' ? strtoul(end + 1, NULL, 0) : 0;
+	if (narrow) {
+#ifdef __x86_64__
+		__asm__ volatile("int $0x80" : "=a"(result) : "a"(number), "b"(first), "c"(0L), "d"(0L) : "memory", "r8", "r9", "r10", "r11");
+#else
+		result = -ENOSYS;
+#endif
+		errno = (int)-result;
+	} else {
+		result = syscall(number, first, 0, 0, 0, 0);
+	}
+	printf("%s %s: %s\n", what, words, result < 0 ? strerror(errno) : "ok");
+}
+
+static void told(const char *what, long result)
+{
+	printf("%s: %s\n", what, result < 0 ? strerror(errno) : "ok");
+}
+
+/* What only root of the host may do, whatever an app may do. */
+static void powers(void)
+{
+	struct mount_attr writable = {.attr_clr = MOUNT_ATTR_RDONLY}, devices = {.attr_clr = MOUNT_ATTR_NODEV};
+	struct timeval now = {.tv_sec = 1};
+	umount2("/proc/kcore", 0);
+	try_open("/proc/kcore", O_RDONLY, "read");
+	umount2("/proc/sys", 0);
+	try_open("/proc/sys/kernel/core_pattern", O_WRONLY, "write");
+	try_open("/proc/sysrq-trigger", O_WRONLY, "write");
+	told("settimeofday", settimeofday(&now, NULL));
+	told("init_module", syscall(SYS_init_module, "", 0, ""));
+	told("mknod", mknod("/disk", S_IFBLK | 0600, makedev(7, 0)));
+	told("mount ext4", mount("/dev/null", "/sys", "ext4", 0, NULL));
+	told("devices of /", mount_setattr(AT_FDCWD, "/", 0, &devices, sizeof devices));
+	told("writable /ro", mount_setattr(AT_FDCWD, "/ro", 0, &writable, sizeof writable));
+	told("remount /ro", mount(NULL, "/ro", NULL, MS_REMOUNT | MS_BIND, NULL));
+}
+
 /* Waits for a file, half a second at most. */
 static void await_file(const char *path)
 {
@@ -124,10 +185,101 @@ static void await_file(const char *path)
 	printf("await %s: %s\n", path, tries > 0 ? "ok" : "no");
 }
 
+/* How many files this process may have open. */
+static void open_files(void)
+{
+	int last = -1, fd;
+	while ((fd = open("/", O_RDONLY)) >= 0)
+		last = fd;
+	printf("files %d: %s\n", last + 1, strerror(errno));
+	for (fd = 3; fd <= last; fd++)
+		close(fd);
+}
+
+/* A child writes so many bytes to a file, which is there already. */
+static void grow(int size)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0) {
+		char bytes[4096] = "";
+		int file = open("/tmp-file", O_WRONLY | O_CREAT | O_TRUNC, 0644);
+		while (size > 0 && write(file, bytes, sizeof bytes) > 0)
+			size -= (int)sizeof bytes;
+		_exit(size > 0);
+	}
+	waitpid(child, &status, 0);
+	printf("grow: %s\n", WIFSIGNALED(status) ? strsignal(WTERMSIG(status)) : WEXITSTATUS(status) ? "no" : "ok");
+}
+
+/* A child crashes. */
+static void crash(void)
+{
+	int status;
+	pid_t child = fork();
+	if (child == 0)
+		abort();
+	waitpid(child, &status, 0);
+	printf("crash: %s\n", WCOREDUMP(status) ? "core" : "no core");
+}
+
 static void end(int number)
 {
 	(void)number;
 	_exit(7);
+}
+
+/* Takes that many MiB, and writes to all of it. */
+static void hold(size_t mib)
+{
+	for (size_t i = 0; i < mib; i++) {
+		char *taken = malloc(1 << 20);
+		if (taken == NULL) {
+			printf("hold: %s\n", strerror(errno));
+			return;
+		}
+		memset(taken, (int)i + 1, 1 << 20);
+	}
+	printf("hold %zu: ok\n", mib);
+}
+
+/* Has that many children at the same time, or as many as it may. */
+static void forks(int wanted)
+{
+	pid_t children[1024];
+	int got = 0, error = 0;
+	while (got < wanted && got < 1024 && error == 0) {
+		pid_t child = fork();
+		if (child == 0) {
+			pause();
+			_exit(0);
+		}
+		if (child < 0)
+			error = errno;
+		else
+			children[got++] = child;
+	}
+	printf("forks %d: %s\n", got, error != 0 ? strerror(error) : "ok");
+	for (int i = 0; i < got; i++)
+		kill(children[i], SIGKILL);
+	while (wait(NULL) > 0)
+		;
+}
+
+static long long nanoseconds(clockid_t clock)
+{
+	struct timespec now;
+	clock_gettime(clock, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* Computes for that many milliseconds, and says how many of a processor's it got. */
+static void spin(int milliseconds)
+{
+	long long end = nanoseconds(CLOCK_MONOTONIC) + milliseconds * 1000000LL, used = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
+	while (nanoseconds(CLOCK_MONOTONIC) < end)
+		;
+	printf("spin %lld\n", (nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - used) / 1000000);
 }
 
 static void environment(void)
@@ -152,6 +304,18 @@ int main(int argc, char **argv)
 			continue;
 		} else if (strcmp(command, "user-namespaces") == 0) {
 			user_namespaces();
+			continue;
+		} else if (strcmp(command, "open-files") == 0) {
+			open_files();
+			continue;
+		} else if (strcmp(command, "crash") == 0) {
+			crash();
+			continue;
+		} else if (strcmp(command, "powers") == 0) {
+			powers();
+			continue;
+		} else if (strcmp(command, "effective") == 0) {
+			printf("effective %u:%u\n", geteuid(), getegid());
 			continue;
 		} else if (strcmp(command, "pwd") == 0) {
 			printf("pwd %s\n", getcwd(directory, sizeof directory));
@@ -180,16 +344,30 @@ int main(int argc, char **argv)
 			try_open(argument, O_WRONLY | O_CREAT, "write");
 		else if (strcmp(command, "node") == 0)
 			try_node(argument);
+		else if (strcmp(command, "device") == 0)
+			try_device(argument);
 		else if (strcmp(command, "unlink") == 0)
 			printf("unlink %s: %s\n", argument, unlink(argument) < 0 ? strerror(errno) : "ok");
 		else if (strcmp(command, "echo") == 0)
 			printf("%s\n", argument);
 		else if (strcmp(command, "await") == 0)
 			await_file(argument);
+		else if (strcmp(command, "call") == 0)
+			try_call("call", argument, 0);
+		else if (strcmp(command, "call32") == 0)
+			try_call("call32", argument, 1);
 		else if (strcmp(command, "mount") == 0)
 			printf("mount %s: %s\n", argument, mount("probe", argument, "tmpfs", 0, NULL) < 0 ? strerror(errno) : "ok");
+		else if (strcmp(command, "grow") == 0)
+			grow(atoi(argument));
 		else if (strcmp(command, "sleep") == 0)
 			sleep((unsigned)atoi(argument));
+		else if (strcmp(command, "hold") == 0)
+			hold((size_t)atoi(argument));
+		else if (strcmp(command, "forks") == 0)
+			forks(atoi(argument));
+		else if (strcmp(command, "spin") == 0)
+			spin(atoi(argument));
 		else if (strcmp(command, "kill") == 0)
 			kill(getpid(), atoi(argument));
 		else if (strcmp(command, "trap") == 0)

@@ -20,7 +20,7 @@ export type ImageFile =
   | string
   | { readonly link: string }
   | {
-      readonly content?: string;
+      readonly content?: string | Buffer;
       readonly directory?: true;
       readonly mode?: number;
       readonly uid?: number;

@@ -172,6 +172,22 @@ describe('what the kernel shows an app', () => {
   });
 });
 
+describe('init', () => {
+  // One that may trace it would otherwise have them all.
+  it.each([{}, { privateUsers: true }])('keeps less than its apps may have (%o)', async (users) => {
+    const { stdout } = await probe(['cat', '/proc/1/status'], {}, users);
+    const kill = '0000000000000020';
+    const none = '0000000000000000';
+    expect(stdout.filter((line) => line.startsWith('Cap'))).toEqual([
+      `CapInh:\t${none}`,
+      `CapPrm:\t${kill}`,
+      `CapEff:\t${kill}`,
+      `CapBnd:\t${kill}`,
+      `CapAmb:\t${none}`,
+    ]);
+  });
+});
+
 describe('user namespaces, in which an app would have every capability', () => {
   const refused = [
     'unshare: Operation not permitted',

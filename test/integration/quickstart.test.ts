@@ -9,7 +9,8 @@ import { needs, root } from '../support/requirements.ts';
 const checkout = join(import.meta.dirname, '../..');
 const state = join(checkout, '.quickstart');
 
-describe('the quickstart', () => {
+/** It sets the checkout up first, which may have to build. */
+describe('the quickstart', { timeout: 120_000 }, () => {
   beforeEach((context) => needs(context, root));
 
   it('does the main job, shows the refusal, and leaves nothing behind', async () => {

@@ -34,11 +34,16 @@ describe('what stays resident of a running pod', () => {
     expect(await leaksSince(before, base)).toEqual([]);
   });
 
-  it('is less than 1.5 MB, supervisor and init together', async (context) => {
+  const handlers = { before: { do: [] }, after: { do: [] } };
+  it.for([
+    { title: 'an app', more: {} },
+    { title: 'one with event handlers', more: handlers },
+  ])('is less than 1.5 MB of $title, supervisor and init together', async ({ more }, context) => {
     needs(context, root);
     const base = temporaryDirectory();
     const before = readHost(base);
-    const pod = new LaunchPod({ grace: 1, apps: { one: { do: ['wait', ''] } } }, 'pod', base);
+    const app = { do: ['wait', ''], ...more };
+    const pod = new LaunchPod({ grace: 1, apps: { one: app } }, 'pod', base);
     const ending = endingOf(pod.start());
     await pod.ready();
     await sleep(50);

@@ -1,4 +1,13 @@
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { machine, tmpdir } from 'node:os';
@@ -13,6 +22,7 @@ import {
   type SignedImage,
 } from '../support/installation.ts';
 import { imageOf, layerOf, writeLayout } from '../support/oci-image.ts';
+import { buildProgram } from '../support/program.ts';
 import { needs, root } from '../support/requirements.ts';
 import { type Stage1Wishes, writeShellStage1 } from '../support/shell-stage1.ts';
 
@@ -27,8 +37,8 @@ beforeAll(async () => {
   configuration = join(directory, 'configuration');
   gantry = await createInstallation(directory);
   const rootfs = join(directory, 'rootfs');
-  writeTree(rootfs, { 'bin/app': '#!/bin/app\n' });
-  chmodSync(join(rootfs, 'bin/app'), 0o755);
+  mkdirSync(join(rootfs, 'bin'), { recursive: true });
+  copyFileSync(buildProgram('int main(void) { return 0; }'), join(rootfs, 'bin/app'));
   app = await gantry.makeImage('app', rootfs, { exec: ['/bin/app'] });
   await gantry.call('fetch', app.path);
 });

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import {
   copyFileSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   readlinkSync,
@@ -20,6 +21,7 @@ import {
   type Installation,
   type SignedImage,
 } from '../support/installation.ts';
+import { buildProgram } from '../support/program.ts';
 import { needs, root } from '../support/requirements.ts';
 import { writeShellStage1 } from '../support/shell-stage1.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
@@ -41,8 +43,10 @@ beforeAll(async () => {
   if (!root.met) return;
   directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
   gantry = await createInstallation(directory);
-  const rootfs = writeShellStage1(join(directory, 'rootfs'));
-  app = await gantry.makeImage('app', rootfs, { exec: ['/run'] });
+  const rootfs = join(directory, 'rootfs');
+  mkdirSync(rootfs);
+  copyFileSync(buildProgram('int main(void) { return 0; }'), join(rootfs, 'app'));
+  app = await gantry.makeImage('app', rootfs, { exec: ['/app'] });
   await gantry.call('fetch', app.path);
 });
 

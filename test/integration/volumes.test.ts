@@ -32,7 +32,7 @@ import {
 
 beforeEach((context) => needs(context, root));
 
-const ABLE = { ...UNSIGNED, capabilities: true };
+const ABLE = { ...UNSIGNED, capabilities: true, seccomp: true };
 const DATA = { app: { mountPoints: [{ name: 'data', path: '/data' }] } };
 
 function host(name: string, source: string, more: object = {}): Volume {

@@ -36,6 +36,9 @@ export interface AppWishes {
   readonly group?: string;
   readonly mountPoints?: readonly Readonly<Record<string, unknown>>[];
   readonly isolators?: readonly Readonly<Record<string, unknown>>[];
+  readonly workingDirectory?: string;
+  readonly environment?: readonly { readonly name: string; readonly value: string }[];
+  readonly eventHandlers?: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** Gantry with a data directory, configuration and signing key of its own. */

@@ -11,10 +11,10 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cgroup2Mount } from '../../src/isolation/cgroup.ts';
+import { rootCgroup } from '../../src/isolation/cgroup.ts';
 import { type Ending, exitCodeOf, runCommand } from './installation.ts';
 
-const repository = join(import.meta.dirname, '../..');
+export const repository = join(import.meta.dirname, '../..');
 /** Made once per checkout. */
 const TREE = join(repository, 'dist/test-machine');
 /** What the machine is made of; the libraries are Node's. */
@@ -108,9 +108,9 @@ function bootWords(directory: string): string[] {
   ];
 }
 
-/** From the sources that apt has on this machine. */
-function buildTree(): void {
-  if (existsSync(TREE)) return;
+/** A Debian's root, from the sources that apt has on this machine; answers its path. */
+export function buildTree(): string {
+  if (existsSync(TREE)) return TREE;
   const made = `${TREE}.${process.pid}`;
   const release = readFileSync('/etc/os-release', 'utf8');
   const suite = /^VERSION_CODENAME="?([a-z]+)"?$/m.exec(release)?.[1] ?? 'stable';
@@ -129,6 +129,7 @@ function buildTree(): void {
     rmSync(made, { recursive: true, force: true });
     if (!existsSync(TREE)) throw error; // or somebody else was faster
   }
+  return TREE;
 }
 
 function aptSources(): string[] {
@@ -140,7 +141,7 @@ function aptSources(): string[] {
 }
 
 function makeCgroup() {
-  const hierarchy = cgroup2Mount(readFileSync('/proc/self/mountinfo', 'utf8'))?.point;
+  const hierarchy = rootCgroup();
   if (hierarchy === undefined) throw new Error('the test machine needs a cgroup v2 hierarchy');
   const group = join(hierarchy, `test-machine-${process.pid}`);
   mkdirSync(group);

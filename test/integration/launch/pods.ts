@@ -32,7 +32,12 @@ export interface AppPlan {
   readonly steps?: readonly Step[];
   /** Replaces the probe. */
   readonly exec?: string;
+  /** Event handlers: likewise, in sections of their own with the steps of the app. */
+  readonly before?: Handler;
+  readonly after?: Handler;
 }
+
+type Handler = Pick<AppPlan, 'do' | 'exec'>;
 
 export interface PodPlan {
   readonly apps: Readonly<Record<string, AppPlan>>;
@@ -40,6 +45,8 @@ export interface PodPlan {
   readonly grace?: number;
   readonly supervisor?: readonly Step[];
   readonly pod?: readonly Step[];
+  /** Of section pod, while the host's mounts are in view. */
+  readonly before?: readonly Step[];
   readonly teardown?: readonly Step[];
 }
 
@@ -70,6 +77,7 @@ export function podSteps(image: string, plan: PodPlan): Step[] {
     ...(plan.supervisor ?? []),
     ['section', 'pod'],
     ['private-mounts'],
+    ...(plan.before ?? []),
     ['hostname', 'gantry-test'],
     ['loopback'],
     ['mount', 'tmpfs', 'root', 'tmpfs', 'nosuid,nodev', 'mode=0755'],
@@ -102,9 +110,20 @@ function rootSteps(image: string, name: string): Step[] {
 }
 
 function appSteps(name: string, plan: PodPlan): Step[] {
-  const { do: args, steps = [], exec = '/bin/probe' } = plan.apps[name] as AppPlan;
+  const app = plan.apps[name] as AppPlan;
+  const { before, after } = app;
   return [
-    ['section', 'app', name],
+    ...(before === undefined ? [] : partSteps('pre-start', name, plan, before)),
+    ...partSteps('app', name, plan, app),
+    ...(after === undefined ? [] : partSteps('post-stop', name, plan, after)),
+  ];
+}
+
+function partSteps(part: string, name: string, plan: PodPlan, what: Handler): Step[] {
+  const { steps = [] } = plan.apps[name] as AppPlan;
+  const { do: args, exec = '/bin/probe' } = what;
+  return [
+    ['section', part, name],
     ['unshare', 'mount'],
     ['open-tree', '0', '/proc'],
     ['open-tree', '1', '/dev', 'recursive'],

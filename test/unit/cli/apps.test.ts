@@ -7,7 +7,12 @@ function parse(...words: string[]): { apps: AppWords[]; options: Record<string, 
   const definition = {
     name: 'run',
     summary: 'test',
-    options: [flag('--interactive', ''), repeated('--set-env <NAME=VALUE>', ''), ...APP_OPTIONS],
+    options: [
+      flag('--interactive', ''),
+      flag('--no-overlay', ''),
+      repeated('--set-env <NAME=VALUE>', ''),
+      ...APP_OPTIONS,
+    ],
     run: () => 0,
   };
   const command = buildCommand(definition);
@@ -46,6 +51,19 @@ describe('images and their options', () => {
 
   it('accepts --flag=false', () => {
     expect(parse('a', '--interactive=false').options['interactive']).toBe(false);
+  });
+
+  it.each([
+    ['--no-overlay', false],
+    ['--no-overlay=true', false],
+    ['--no-overlay=false', true],
+  ])('accepts %s', (word, overlay) => {
+    expect(parse(word, 'a').options['overlay']).toBe(overlay);
+  });
+
+  it('accepts a flag of an app as true, and as false none', () => {
+    const [one, other] = parse('a', '--no-new-privileges=true', 'b', '--no-new-privileges=0').apps;
+    expect([one?.options, other?.options]).toEqual([{ newPrivileges: true }, {}]);
   });
 });
 

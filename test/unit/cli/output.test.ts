@@ -1,8 +1,17 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parseDuration } from '../../../src/cli/duration.ts';
 import { formatJson, formatRelative, formatSize } from '../../../src/cli/format.ts';
 import { oneLine } from '../../../src/cli/print.ts';
 import { formatTable } from '../../../src/cli/table.ts';
+
+const ZONES = `
+  import { formatTime } from ${JSON.stringify(join(import.meta.dirname, '../../../src/cli/format.ts'))};
+  console.log(formatTime(1453740152560999999n));
+  console.log(formatTime(1469464952000999999n));
+  console.log(formatTime(1469464952000999999n, 9));
+`;
 
 describe('durations', () => {
   it.each([
@@ -45,6 +54,10 @@ describe('sizes and times', () => {
     [1024, '1.0KiB'],
     [12 * 1024 ** 2, '12MiB'],
     [1.5 * 1024 ** 3, '1.5GiB'],
+    // Go rounds a half to the even number.
+    [10.5 * 1024 ** 2, '10MiB'],
+    [11.5 * 1024 ** 2, '12MiB'],
+    [1024 ** 2 - 1, '1024KiB'],
   ])('formats %d bytes', (bytes, text) => expect(formatSize(bytes)).toBe(text));
 
   it.each([
@@ -54,9 +67,29 @@ describe('sizes and times', () => {
     [3600, '1 hour ago'],
     [6 * 86400, '6 days ago'],
     [-61, '1 minute from now'],
+    [29 * 86400, '4 weeks ago'],
+    [359 * 86400, '11 months ago'],
+    [360 * 86400, '1 year ago'],
+    [540 * 86400, '2 years ago'],
+    [720 * 86400, '2 years ago'],
+    [36 * 360 * 86400, '36 years ago'],
+    [37 * 360 * 86400, 'a long while ago'],
   ])('formats a time %d seconds back', (seconds, text) => {
     const now = new Date('2026-01-02T03:04:05Z');
     expect(formatRelative(new Date(now.getTime() - seconds * 1000), now)).toBe(text);
+  });
+
+  it('writes a time in the zone of the host, under its own abbreviation, cut off at the millisecond', () => {
+    const written = execFileSync(process.execPath, ['--input-type=module', '-e', ZONES], {
+      encoding: 'utf8',
+      env: { ...process.env, TZ: 'America/New_York' },
+    });
+    expect(written.split('\n')).toEqual([
+      '2016-01-25 11:42:32.56 -0500 EST',
+      '2016-07-25 12:42:32 -0400 EDT',
+      '2016-07-25 12:42:32.000999999 -0400 EDT',
+      '',
+    ]);
   });
 
   it('writes bigints as exact numbers', () => {

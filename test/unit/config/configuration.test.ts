@@ -120,6 +120,15 @@ describe('paths', () => {
       `${b}: the data directory is already specified in ${a}`,
     );
   });
+
+  it("of data count only in an ordinary user's own directory", () => {
+    write('local/paths.d/a.json', entry('paths', { data: '/l', 'stage1-images': '/li' }));
+    const own = join(root, 'user');
+    const users = { ...directories, user: own, own };
+    expect(loadPaths(users)).toEqual({ stage1Images: '/li' });
+    write('user/paths.d/a.json', entry('paths', { data: '/u' }));
+    expect(loadPaths(users)).toEqual({ data: '/u', stage1Images: '/li' });
+  });
 });
 
 describe('credentials', () => {

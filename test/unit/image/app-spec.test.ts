@@ -29,6 +29,7 @@ describe('an app specification', () => {
       imageId: id,
       imageName: 'example.com/web_1',
       format: 'appc',
+      fillsVolumes: false,
       exec: ['/web', '--quiet'],
       user: 'www',
       group: 'www',

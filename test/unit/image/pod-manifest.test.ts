@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { podManifestDocument } from '../../../src/image/manifest-document.ts';
 import { parsePodManifest } from '../../../src/image/pod-manifest.ts';
@@ -13,6 +15,13 @@ function parse(changes: Record<string, unknown>) {
   const least = { acKind: 'PodManifest', acVersion: '0.8.11', apps: [web] };
   return parsePodManifest(bytesOf({ ...least, ...changes }));
 }
+
+it('reads the example', () => {
+  const path = join(import.meta.dirname, '../../../examples/pods/web-and-cache.json');
+  const { apps, volumes } = parsePodManifest(readFileSync(path));
+  const mounted = apps.flatMap(({ mounts }) => mounts.map(({ volume }) => volume));
+  expect(new Set(mounted)).toEqual(new Set(volumes.map(({ name }) => name)));
+});
 
 describe('a pod manifest', () => {
   it('is read whole, and written back as it was read', () => {
@@ -73,11 +82,11 @@ describe('a pod manifest', () => {
 
   it.each([
     [{ acKind: 'ImageManifest' }, 'pod manifest: acKind: must be PodManifest'],
-    [{ apps: [web, web] }, 'apps[1]: a second entry is called "web"'],
+    [{ apps: [web, web] }, 'apps[1].name: multiple apps with same name web'],
     [{ apps: [{ ...web, name: '../x' }] }, 'apps[0].name: "../x" must contain only'],
     [{ apps: [{ name: 'web' }] }, 'apps[0].image: is required'],
     [{ apps: [{ name: 'web', image: {} }] }, 'apps[0].image.id: is required'],
-    [{ apps: [{ name: 'web', image: { id: 'sha512-ab' } }] }, 'apps[0].image.id: must be sha512-'],
+    [{ apps: [{ name: 'web', image: { id: 'sha512-a' } }] }, 'apps[0].image.id: "sha512-a" is no'],
     [{ apps: [{ ...web, app: { exec: ['/a'], user: '0' } }] }, 'apps[0].app.group: is required'],
     [
       { apps: [{ ...web, mounts: [{ volume: 'v', path: 'v' }] }] },

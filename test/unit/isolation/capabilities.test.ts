@@ -66,11 +66,11 @@ describe('isolators', () => {
   });
 
   it('are named once each when they are not enforced', () => {
-    const memory = { name: 'resource/memory', value: { limit: '1G' } };
-    const seccomp = { name: 'os/linux/seccomp-remove-set', value: { set: ['reboot'] } };
-    expect(readIsolators([memory, seccomp, memory]).ignored).toEqual([
-      'resource/memory',
-      'os/linux/seccomp-remove-set',
+    const disk = { name: 'resource/block-iops', value: { default: true, limit: '1' } };
+    const other = { name: 'example.com/other', value: {} };
+    expect(readIsolators([disk, other, disk]).ignored).toEqual([
+      'resource/block-iops',
+      'example.com/other',
     ]);
   });
 });

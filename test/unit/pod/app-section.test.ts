@@ -3,6 +3,7 @@ import { secure } from '../../../src/config/insecure.ts';
 import { parseImageManifest } from '../../../src/image/image-manifest.ts';
 import type { ImageRecord } from '../../../src/image/image-record.ts';
 import { appcManifest, parseOciConfig } from '../../../src/image/oci-config.ts';
+import { retainIsolator } from '../../../src/isolation/isolators.ts';
 import { appNames, appSection } from '../../../src/pod/app-section.ts';
 import { requirePlatform } from '../../../src/pod/platform.ts';
 import type { AppRequest, PodRequest } from '../../../src/pod/request.ts';
@@ -51,7 +52,7 @@ describe('the section an app runs with', () => {
     ).toMatchObject({ exec: ['/sh', 'x'], user: 'u', group: 'g', workingDirectory: '/w' });
   });
 
-  it('ranks variables: inherited, image, app, every app', () => {
+  it('ranks variables: inherited, image, every app, app', () => {
     const environment = section(
       { environment: new Map([['B', 'app']]) },
       {
@@ -60,32 +61,39 @@ describe('the section an app runs with', () => {
           ['C', 'inherited'],
           ['D', 'inherited'],
         ]),
-        setEnvironment: new Map([['D', 'set']]),
+        setEnvironment: new Map([
+          ['A', 'set'],
+          ['B', 'set'],
+          ['D', 'set'],
+        ]),
       },
     ).environment;
     expect(Object.fromEntries(environment.map(({ name, value }) => [name, value]))).toEqual({
-      A: 'image',
+      A: 'set',
       B: 'app',
       C: 'inherited',
       D: 'set',
     });
   });
 
-  it('refuses a name no manifest may hold, and does not inherit one', () => {
+  it('does not inherit a name no manifest may hold, and works in an absolute directory', () => {
     const odd = new Map([['BASH_FUNC_x%%', '']]);
     expect(section({}, { inheritedEnvironment: odd }).environment).toHaveLength(2);
-    expect(() => section({ environment: odd })).toThrow(/^environment variable "BASH_FUNC_x%%": /);
     expect(() => section({ workingDirectory: 'srv' })).toThrow('"srv" is no absolute path');
   });
 
-  it('has the capabilities of the command line in place of the image’s', () => {
-    expect(section({ capsRetain: ['cap_chown'] }).isolators).toEqual([
+  it('has the isolators of the command line in place of the image’s of their kinds', () => {
+    const isolators = [retainIsolator(['cap_chown'])];
+    expect(section({ isolators }).isolators).toEqual([
       { name: 'resource/memory', value: { limit: '1G' } },
       { name: 'os/linux/capabilities-retain-set', value: { set: ['CAP_CHOWN'] } },
     ]);
-    expect(() => section({ capsRetain: [], capsRemove: [] })).toThrow(
-      'cannot use both --caps-retain and --caps-remove on the same image',
-    );
+    const memory = { name: 'resource/memory', value: { limit: '2G' } };
+    expect(section({ isolators: [memory] }).isolators).toContainEqual(memory);
+    expect(section({ isolators: [memory] }).isolators).not.toContainEqual({
+      name: 'resource/memory',
+      value: { limit: '1G' },
+    });
   });
 
   it('is refused when nothing says what to run', () => {

@@ -12,6 +12,7 @@ const spec: AppSpec = {
   imageId: 'sha512-00',
   imageName: 'example.com/web',
   format: 'appc',
+  fillsVolumes: false,
   exec: ['/bin/web', '-v'],
   user: '0',
   group: '0',
@@ -147,16 +148,31 @@ describe('what an app asks of its image', () => {
     expect(settled.warnings).toEqual([]);
   });
 
-  it('is refused when it has event handlers', () => {
-    expect(() => settle({ eventHandlers: [{ name: 'pre-start', exec: ['/x'] }] })).toThrow(
-      'app "web": its pre-start event handler cannot be run',
+  it('has event handlers, found as its own program is', () => {
+    const eventHandlers = [
+      { name: 'pre-start' as const, exec: ['web', 'x'] },
+      { name: 'post-stop' as const, exec: ['/y'] },
+    ];
+    expect(settle({ eventHandlers }).settings.handlers).toEqual({
+      preStart: ['/bin/web', 'web', 'x'],
+      postStop: ['/y', '/y'],
+    });
+    expect(settle().settings).not.toHaveProperty('handlers');
+    const absent = [{ name: 'post-stop' as const, exec: ['absent'] }];
+    expect(() => settle({ eventHandlers: absent })).toThrow(
+      'app "web": unable to find "absent" in',
     );
   });
 
+  it('does not get limits that nobody has looked at the host for', () => {
+    const isolators = [{ name: 'os/linux/apparmor-profile', value: { profile: 'p' } }];
+    expect(() => settle({ isolators })).toThrow('app "web": the host was not looked at');
+  });
+
   it('comes with a warning for isolators that are not enforced', () => {
-    const isolators = [{ name: 'resource/memory', value: { limit: '1G' } }];
+    const isolators = [{ name: 'resource/block-iops', value: { default: true, limit: '1' } }];
     expect(settle({ isolators }).warnings).toEqual([
-      'app "web": isolator resource/memory is not enforced',
+      'app "web": isolator resource/block-iops is not enforced',
     ]);
   });
 
@@ -173,7 +189,7 @@ describe('what an app asks of its image', () => {
 });
 
 describe('an app of an OCI image', () => {
-  const oci = { format: 'oci' } as const;
+  const oci = { format: 'oci', fillsVolumes: true } as const;
   const point = (name: string, path: string) => ({ name, path, readOnly: false });
 
   it('gets a working directory that its image lacks', () => {

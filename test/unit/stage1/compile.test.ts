@@ -134,11 +134,7 @@ describe('an app section', () => {
     const pivot = lines.indexOf('pivot-root /apps/web');
     const before = lines.slice(0, pivot).filter((line) => line.includes('/apps/'));
     expect(before).toEqual([]);
-    const [dev, proc] = positions(
-      lines,
-      'move-tree 0 /dev',
-      'mount proc /proc proc nosuid,nodev,noexec',
-    );
+    const [dev, proc] = positions(lines, 'move-tree 0 /dev', 'move-tree 62 /proc');
     expect(dev).toBeGreaterThan(pivot);
     expect(proc).toBeGreaterThan(pivot);
   });
@@ -148,13 +144,13 @@ describe('an app section', () => {
     const [mask, volume] = positions(lines, 'mask /proc/kcore', 'move-tree 2 /work');
     expect(mask).toBeLessThan(volume ?? 0);
     expect(lines).toContain('read-only /proc/sys');
-    expect(lines).toContain('mount sysfs /sys sysfs ro,nosuid,nodev,noexec');
+    expect(lines).toContain('tree-attributes 63 ro');
   });
 
   it('leaves the paths of the kernel open when told to', () => {
     const lines = appLines({}, { openPaths: true });
     expect(lines.filter((line) => /^(mask|read-only) /.test(line))).toEqual([]);
-    expect(lines).toContain('mount sysfs /sys sysfs nosuid,nodev,noexec');
+    expect(lines).not.toContain('tree-attributes 63 ro');
   });
 
   it('lets devices be opened through no mount an app can write to', () => {
@@ -280,5 +276,182 @@ describe('a mutable pod', () => {
     const usual = appLines();
     const from = (all: string[]) => all.slice(all.indexOf('umask 0022'));
     expect(from(lines)).toEqual(from(usual));
+  });
+});
+
+describe('limits and labels of a process', () => {
+  const process = {
+    oomScore: -5,
+    rlimits: [['nofile', '4', '8']],
+    labels: [['selinux', 'u:r:t:s0']],
+  } as const;
+
+  it('come before what the process may not do any more', () => {
+    const lines = appLines({ process });
+    const found = positions(
+      lines,
+      'oom-score -5',
+      'user 33 44 5',
+      'chdir /srv',
+      'label selinux u:r:t:s0',
+      'rlimit nofile 4 8',
+      'keep-caps CAP_CHOWN',
+    );
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+  });
+});
+
+describe('event handlers', () => {
+  const handlers = { preStart: ['/bin/a', 'a'], postStop: ['/bin/b', 'b', 'x'] };
+  const missing = ['hosts'] as const;
+
+  it('have all steps of their app, but for its program', () => {
+    const [app] = compilePlan(settings({ apps: [{ ...web, handlers, missing }] })).apps;
+    const [plain] = compilePlan(settings({ apps: [{ ...web, missing }] })).apps;
+    expect(app?.preStart?.at(-1)).toEqual(['exec', '/bin/a', 'a']);
+    expect(app?.postStop?.at(-1)).toEqual(['exec', '/bin/b', 'b', 'x']);
+    expect(app?.preStart?.slice(0, -1)).toEqual(plain?.steps.slice(0, -1));
+    // What the first of them found in place of a file stays what it left there.
+    const written = (steps: readonly (readonly string[])[] = []) =>
+      steps.filter(([word]) => word === 'write-file').length;
+    expect([app?.preStart, app?.steps, app?.postStop].map(written)).toEqual([1, 0, 0]);
+    const later = compilePlan(
+      settings({ apps: [{ ...web, handlers: { postStop: ['/b', 'b'] }, missing }] }),
+    ).apps[0];
+    expect([later?.preStart, later?.steps, later?.postStop].map(written)).toEqual([0, 1, 0]);
+  });
+});
+
+describe('kernel parameters', () => {
+  const sysctl = [['net/core/somaxconn', '7']] as const;
+
+  it('are set once the namespaces are there', () => {
+    const lines = podLines({ sysctl });
+    const found = positions(lines, 'private-mounts', 'loopback', 'sysctl net/core/somaxconn 7');
+    expect(found).toEqual(found.toSorted((a, b) => a - b));
+    expect(lines.indexOf('pivot-root root')).toBeGreaterThan(found.at(-1) ?? 0);
+  });
+
+  it('are never those of the host', () => {
+    expect(() => podLines({ sysctl, network: 'host' })).toThrow("is the host's in this pod");
+  });
+});
+
+describe('a pod with users of its own', () => {
+  const own = { users: { first: 600_000, count: 65_536 } };
+  const outside = (changes: Partial<PodSettings> = {}) =>
+    (compilePlan(settings({ ...own, ...changes })).outside ?? []).map((step) => step.join(' '));
+
+  it('has them mapped, and locked for the host', () => {
+    expect(supervisorLines(own)).toEqual(
+      expect.arrayContaining([
+        'namespaces pid mount ipc uts net user',
+        'map-users 0 600000 65536',
+        'map-groups 0 600000 65536',
+        'hold-lock /run/gantry/users/600000',
+      ]),
+    );
+  });
+
+  it('is given what only root of the host can make, locked as it is', () => {
+    const lines = outside();
+    const [layer, overlay, node] = positions(
+      lines,
+      'mount ../../../layers/sha512-1 ../../../layers/sha512-1 - bind,users',
+      lines.find((line) => line.startsWith('mount overlay root/apps/web ')) ?? 'an overlay',
+      'make-device root/dev/null 0666 char 1 3',
+    );
+    expect(layer).toBeLessThan(overlay ?? 0);
+    expect(node).toBeLessThan(lines.length - 2);
+    expect(lines.slice(-2)).toEqual(['join-users', 'open-tree 0 root recursive']);
+  });
+
+  it('has layers that its apps share once', () => {
+    const lines = outside({ apps: [web, { ...web, name: 'other' }] });
+    expect(lines.filter((line) => line.endsWith(' bind,users'))).toHaveLength(1);
+  });
+
+  it('becomes its own root once it no longer needs the pod directory', () => {
+    const lines = podLines(own);
+    const order = positions(
+      lines,
+      'move-tree 0 root',
+      'mount proc root/proc proc nosuid,nodev,noexec',
+      'pivot-root root',
+      'become-root',
+    );
+    expect(order).toEqual([...order].sort((a, b) => a - b));
+    expect(lines.filter((line) => line.startsWith('make-device'))).toEqual([]);
+  });
+
+  it('has the /sys of the network it is in', () => {
+    expect(outside({ network: 'host' })).toContain(
+      'mount sysfs root/sys sysfs nosuid,nodev,noexec',
+    );
+    expect(podLines({ ...own, network: 'host' }).join('\n')).not.toContain('sysfs');
+    expect(outside().join('\n')).not.toContain('sysfs');
+  });
+
+  it('has files of the host with the same owners, where that can be', () => {
+    const volume = {
+      name: 'data',
+      source: '/srv',
+      directory: true,
+      readOnly: true,
+      recursive: true,
+      propagation: 'private',
+      devices: false,
+    } as const;
+    const lines = outside({ hostVolumes: [{ ...volume, mapped: true }] });
+    expect(lines).toContain('tree-attributes 0 nodev,ro,users recursive');
+    expect(lines).toContain('move-tree 0 root/volumes/data');
+    expect(outside({ hostVolumes: [volume] })).toContain('tree-attributes 0 nodev,ro recursive');
+    const alone = { ...volume, recursive: false, mapped: true } as const;
+    expect(outside({ hostVolumes: [alone] })).toContain(
+      'mount /srv root/volumes/data - bind,nodev,ro,users',
+    );
+    // Layers and the rest of the pod may be below.
+    expect(lines.slice(0, 2)).toEqual(['private-mounts', 'open-tree 0 /srv recursive']);
+  });
+
+  it('has the mounts of apps that come later locked as well', () => {
+    const mounts = [{ volume: 'work', path: '/work', readOnly: true }];
+    const plan = compileAppPlan(settings(own), { ...web, mounts });
+    expect(plan.outside.map((step) => step.join(' ')).slice(-8)).toEqual([
+      'make-directory root/volumes/work 0755',
+      'mount volumes/work root/volumes/work - bind,nodev',
+      'make-directory root/app 0755',
+      expect.stringMatching(/^mount overlay root\/app overlay nodev /),
+      'join-users',
+      'open-tree 0 root/app',
+      'open-tree 2 root/volumes/work',
+      'tree-attributes 2 ro',
+    ]);
+  });
+});
+
+describe("an ordinary user's pod", () => {
+  it("has the host's devices, as it can make none", () => {
+    const lines = podLines({ rootless: true });
+    expect(lines).toContain('mount /dev/null root/dev/null - bind');
+    expect(lines.filter((line) => line.startsWith('make-device'))).toEqual([]);
+  });
+
+  it('has overlayfs keep its notes where anybody may', () => {
+    const mounts = (rootless?: true) =>
+      podLines(rootless === undefined ? {} : { rootless }).filter((line) =>
+        line.startsWith('mount overlay'),
+      );
+    expect(mounts(true)[0]).toMatch(/ userxattr$/);
+    expect(mounts()[0]).not.toContain('userxattr');
+  });
+
+  it("has the host's /sys with its network, read-only with all that is mounted there", () => {
+    const pod = { rootless: true, network: 'host' } as const;
+    expect(podLines(pod)).toContain('mount /sys root/sys - bind,rec,ro,nosuid,nodev,noexec');
+    expect(appLines({}, pod)).toContain('open-tree 63 /sys recursive');
+    expect(podLines({ rootless: true })).toContain(
+      'mount sysfs root/sys sysfs nosuid,nodev,noexec',
+    );
   });
 });

@@ -16,11 +16,18 @@ const app: AppSettings = {
   credentials: { uid: 0, gid: 0, gids: [], name: 'root', home: '/', shell: '/bin/sh' },
   capabilities: [],
   noNewPrivileges: true,
+  process: {
+    oomScore: 1,
+    rlimits: [['core', '0', '0']],
+    labels: [['apparmor', 'p']],
+  },
   userNamespaces: true,
+  systemCalls: { does: 'allows all', program: 'BgAAAAAA/38=' },
   environment: [['PATH', '/bin']],
   workingDirectory: '/work',
   makesWorkingDirectory: true,
   stopSignal: 2,
+  silent: ['input'],
   mounts: [{ volume: 'data', path: '/etc/data', readOnly: true, file: true }],
   missing: ['hosts', 'hostname', 'mtab'],
 };

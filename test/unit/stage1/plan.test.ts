@@ -64,7 +64,7 @@ describe('a launch plan', () => {
   });
 
   it('refuses to be larger than the launcher reads', () => {
-    expect(() => encodePlan({ ...plan, pod: [['hostname', 'x'.repeat(1 << 20)]] })).toThrow(
+    expect(() => encodePlan({ ...plan, pod: [['hostname', 'x'.repeat(1 << 22)]] })).toThrow(
       /more than the launcher reads/,
     );
   });

@@ -42,6 +42,44 @@ function copied(make: (from: string) => void): { from: string; to: string } {
   return { from, to };
 }
 
+describe('a copy for other owners', () => {
+  it('is theirs, access lists too, and changes users as the original does', () => {
+    const directory = temporaryDirectory();
+    const [from, to] = [join(directory, 'from'), join(directory, 'to')];
+    mkdirSync(from);
+    writeFileSync(join(from, 'f'), '');
+    chownSync(join(from, 'f'), 7, 8);
+    chmodSync(join(from, 'f'), 0o4755);
+    symlinkSync('f', join(from, 'l'));
+    // rwx for the owner, r-x for user 9 and group 10, a mask of r-x, nothing for others.
+    const entries = [
+      [1, 7, 0xffffffff],
+      [2, 5, 9],
+      [4, 5, 0xffffffff],
+      [8, 5, 10],
+      [16, 5, 0xffffffff],
+      [32, 0, 0xffffffff],
+    ];
+    const list = (shift: number) => {
+      const bytes = Buffer.alloc(4 + 8 * entries.length);
+      bytes.writeUInt32LE(2);
+      for (const [index, [tag = 0, permissions = 0, id = 0]] of entries.entries()) {
+        bytes.writeUInt16LE(tag, 4 + 8 * index);
+        bytes.writeUInt16LE(permissions, 6 + 8 * index);
+        bytes.writeUInt32LE(id === 0xffffffff ? id : id + shift, 8 + 8 * index);
+      }
+      return bytes;
+    };
+    system.setXattr(join(from, 'f'), 'system.posix_acl_access', list(0));
+    flattenLayers([from], to, 'copy', (id) => id + 600_000);
+    const { uid, gid, mode } = lstatSync(join(to, 'f'));
+    expect([uid, gid, mode & 0o7000]).toEqual([600_007, 600_008, 0o4000]);
+    expect(lstatSync(join(to, 'l')).uid).toBe(600_000);
+    expect(lstatSync(to).gid).toBe(600_000);
+    expect(system.getXattr(join(to, 'f'), 'system.posix_acl_access')).toEqual(list(600_000));
+  });
+});
+
 describe('a copy of a tree', () => {
   it('has contents, owners, modes and times', () => {
     const { to } = copied((from) => {

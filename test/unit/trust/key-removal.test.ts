@@ -98,3 +98,22 @@ describe('a fingerprint given to find a key', () => {
     expect(() => findTrustedKeys(directories, text)).toThrow(expect.objectContaining({ code }));
   });
 });
+
+describe('removing a key that an ordinary user trusts', () => {
+  beforeEach(() => {
+    directories = { ...directories, own: directories.user };
+  });
+
+  it.each(['usr', 'etc'] as const)('masks that of %s for the user alone', (place) => {
+    const path = lay(place, 'prefix.d/example.com', A);
+    const mask = join(root, 'home/trustedkeys/prefix.d/example.com', A);
+    expect(remove(A)).toMatchObject([{ how: 'masked', path: mask }]);
+    expect(readFileSync(path, 'utf8')).toBe('key');
+    expect(listTrustedKeys(directories)).toEqual([]);
+  });
+
+  it("removes the user's own", () => {
+    const path = lay('home', 'root.d', A);
+    expect(remove(A)).toMatchObject([{ how: 'removed', path }]);
+  });
+});
