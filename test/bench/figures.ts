@@ -3,6 +3,8 @@ import { rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Installation } from '../support/installation.ts';
 import { type Contender, compete, isPresent, present, type Result } from './contender.ts';
+import { measureApps, measureList, measureMany } from './crowd.ts';
+import { measureIsolators } from './isolators.ts';
 import { measureOci } from './oci.ts';
 import { makeOciLayout, packLayer } from './oci-layout.ts';
 import { createContainerd } from './peers/containerd.ts';
@@ -13,6 +15,7 @@ import * as starting from './starting.ts';
 import type { Stopwatch } from './stopwatch.ts';
 import { type Row, rowsOf } from './table.ts';
 import * as transfer from './transfer.ts';
+import { measureUsers } from './users.ts';
 import { makeLargeRoot } from './workload.ts';
 
 /** What every part of the bench is given. */
@@ -37,9 +40,14 @@ export const figures: Readonly<Record<string, (bench: Bench) => Promise<Outcome>
   version: measureVersion,
   start: measureStart,
   stage1: measureStage1,
+  users: measureUsers,
+  isolators: measureIsolators,
   transfer: measureTransfer,
   oci: measureOci,
   memory: measureMemory,
+  apps: measureApps,
+  list: measureList,
+  many: measureMany,
 };
 
 async function measureVersion({ gantry, stopwatch, rounds }: Bench): Promise<Outcome> {

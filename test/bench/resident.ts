@@ -15,6 +15,17 @@ export interface Resident {
   readonly pss: number;
 }
 
+/** How prepared pods are started that stay. */
+export const gantryPods = {
+  start(gantry: Installation, uuid: string): ChildProcess {
+    const [program, ...args] = gantry.command('run-prepared', uuid).words;
+    return spawn(program, args, { stdio: 'ignore' });
+  },
+  async ready(gantry: Installation, uuid: string): Promise<void> {
+    await gantry.call('status', '--wait-ready=60s', uuid);
+  },
+};
+
 /** Starts `count` pods that wait, measures what Gantry keeps beside their apps, and stops them. */
 export async function gantryResident(
   gantry: Installation,
@@ -26,10 +37,9 @@ export async function gantryResident(
   try {
     for (let pod = 0; pod < count; pod++) {
       const uuid = await gantry.call('prepare', reference, '--exec=/bin/pause');
-      const [program, ...args] = gantry.command('run-prepared', uuid).words;
-      running.push(spawn(program, args, { stdio: 'ignore' }));
-      await gantry.call('status', '--wait-ready=10s', uuid);
+      running.push(gantryPods.start(gantry, uuid));
       uuids.push(uuid);
+      await gantryPods.ready(gantry, uuid);
     }
     const note = `supervisor and init of ${count} pods; the app's own memory left out`;
     return { name: 'gantry', note, ...perPod(besidesApps(running), count) };
@@ -77,7 +87,8 @@ function ended(child: ChildProcess): Promise<unknown> {
   return Promise.race([new Promise((resolve) => child.once('exit', resolve)), sleep(10_000)]);
 }
 
-function perPod(pids: readonly string[], count: number): { rss: number; pss: number } {
+/** What the processes have resident, in bytes, divided by the number of pods. */
+export function perPod(pids: readonly string[], count: number): { rss: number; pss: number } {
   const sum = (field: string) =>
     pids.reduce((total, pid) => total + kibibytes(pid, field), 0) * (1024 / count);
   return { rss: sum('Rss'), pss: sum('Pss') };
@@ -89,7 +100,7 @@ function kibibytes(pid: string, field: string): number {
 }
 
 /** Everything below the processes we started, except the apps themselves. */
-function besidesApps(started: readonly ChildProcess[]): string[] {
+export function besidesApps(started: readonly ChildProcess[]): string[] {
   const found = started.map(({ pid }) => String(pid));
   // A parent may have a larger number than its child, so look until nothing new is found.
   for (let before = 0; before !== found.length; ) {

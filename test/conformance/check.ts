@@ -12,6 +12,7 @@ import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ownProgram } from '../support/installation.ts';
 import { checkExitCodes, checkStopping } from './endings.ts';
+import { checkExecutor } from './executing.ts';
 import { checkFeatures } from './granting.ts';
 import {
   type Laboratory,
@@ -70,6 +71,7 @@ async function checkStage1(laboratory: Laboratory, label: string, wishes: TrialW
       await checkExitCodes(trial);
       await checkStopping(trial);
       await checkFeatures(trial);
+      await checkExecutor(trial);
       await checkMutablePod(trial);
     }
     await checkRefusals(trial);

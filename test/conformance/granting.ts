@@ -30,8 +30,12 @@ export async function checkFeatures(trial: Trial): Promise<void> {
     server.close();
   }
   await checkIsolators(trial);
+  await checkProcesses(trial);
+  await checkSilentStreams(trial);
+  await checkOwnUsers(trial);
   await checkCopiedRoot(trial);
   await checkHostVolumes(trial);
+  await checkDevices(trial);
   await checkTravellingMounts(trial);
   await checkTerminal(trial);
   await checkMachined(trial);
@@ -43,6 +47,7 @@ async function checkSurroundings(trial: Trial, port: string): Promise<void> {
   requireSame(await trial.laboratory.probeHere('make-shm', key), 'shm=ok\n', 'shared memory');
   try {
     await lookAround(trial, port, key);
+    await checkHostIpc(trial, key);
   } finally {
     await trial.laboratory.probeHere('remove-shm', key);
     await trial.clear();
@@ -123,6 +128,24 @@ async function lookAround(trial: Trial, port: string, key: string): Promise<void
   });
 }
 
+async function checkHostIpc(trial: Trial, key: string): Promise<void> {
+  const wishes = { options: ['--ipc=parent'], probe: ['shm', key, 'exit', '0'] };
+  const name = 'shared memory of the host is seen';
+  await withPod(trial, 'host-ipc', name, wishes, async (pod) => {
+    await pod.end(trial.patience);
+    requireSame(pod.value('shm'), 'ok', 'shared memory of the host');
+  });
+}
+
+async function checkSilentStreams(trial: Trial): Promise<void> {
+  const wishes = { appOptions: ['--stdout=null'], probe: ['report', '', 'exit', '5'] };
+  const name = 'nothing comes of the output, and the app runs';
+  await withPod(trial, 'silent-streams', name, wishes, async (pod) => {
+    requireSame(endWord(await pod.end(trial.patience)), '5', 'exit code of run');
+    requireSame(pod.lines, [], 'output');
+  });
+}
+
 async function checkHostNetwork(trial: Trial, port: string): Promise<void> {
   const wishes = { options: ['--net=host'], probe: ['connect', port, 'exit', '0'] };
   const name = 'what listens on the loopback of the host is reached';
@@ -145,6 +168,98 @@ async function checkIsolators(trial: Trial): Promise<void> {
   await withPod(trial, 'no-new-privileges', 'the flag is set', wishes, async (pod) => {
     await pod.end(trial.patience);
     requireSame(pod.value('NoNewPrivs'), 'NoNewPrivs: 1', 'the flag');
+  });
+  await checkSystemCalls(trial);
+  await checkLimits(trial);
+}
+
+async function checkSystemCalls(trial: Trial): Promise<void> {
+  const name = 'a call that was taken away returns the errno that was chosen';
+  const wishes: PodWishes = { image: 'filtered', probe: ['personality', '', 'exit', '0'] };
+  await withPod(trial, 'seccomp', name, wishes, async (pod) => {
+    await pod.end(trial.patience);
+    requireSame(pod.value('personality'), 'Operation not supported', 'the call');
+  });
+}
+
+/** Of all limits that of processes, which is exceeded in no time. */
+async function checkLimits(trial: Trial): Promise<void> {
+  const wishes = { appOptions: ['--pids=10'], probe: ['children', '', 'exit', '0'] };
+  await withPod(trial, 'limits', 'an app gets no more processes', wishes, async (pod) => {
+    await pod.end(trial.patience);
+    requireSame(pod.value('children'), '9', 'children');
+    await trial.requireNothingLeft(pod);
+  });
+}
+
+/** A read-only mount would let it be written to. */
+async function checkDevices(trial: Trial): Promise<void> {
+  const wishes = {
+    options: ['--volume=log,kind=host,source=/dev/kmsg,readOnly=true'],
+    appOptions: ['--mount=volume=log,target=/log'],
+    probe: ['write', '/log', 'exit', '0'],
+  };
+  const name = 'a device that is to be read-only is not written to';
+  await withPod(trial, 'device-access', name, wishes, async (pod) => {
+    await pod.end(trial.patience);
+    requireSame(pod.value('write:/log'), 'Operation not permitted', 'writing to the device');
+  });
+}
+
+/** Limits and labels of the app's process, and parameters of its kernel. */
+async function checkProcesses(trial: Trial): Promise<void> {
+  const shows = async (feature: Feature, name: string, wishes: PodWishes, line: RegExp) =>
+    await withPod(trial, feature, name, wishes, async (pod) => {
+      const { stderr } = await pod.end(trial.patience);
+      requireAskable(stderr);
+      if (/is not enabled where the pod runs/.test(stderr)) throw new Uncheckable(stderr.trim());
+      requireThat(
+        pod.values('content').some((content) => line.test(content)),
+        `the app has not seen ${line}: ${stderr.trim()}`,
+      );
+    });
+  const show = (path: string) => ['show', path, 'exit', '0'];
+  await shows(
+    'rlimits',
+    'the app has the limit it was given',
+    { appOptions: ['--rlimit=nofile=77:88'], probe: show('/proc/self/limits') },
+    /^Max open files +77 +88 /,
+  );
+  await shows(
+    'oom-score',
+    'the app has the score it was given',
+    { appOptions: ['--oom-score-adj=777'], probe: show('/proc/self/oom_score_adj') },
+    /^777$/,
+  );
+  await shows(
+    'sysctl',
+    "the parameter is the pod's",
+    {
+      options: ['--sysctl=net.core.somaxconn=77'],
+      probe: show('/proc/sys/net/core/somaxconn'),
+    },
+    /^77$/,
+  );
+  await shows(
+    'labels',
+    'the app has the label it was given',
+    { appOptions: ['--apparmor-profile=unconfined'], probe: show('/proc/self/attr/current') },
+    /^unconfined$/,
+  );
+}
+
+async function checkOwnUsers(trial: Trial): Promise<void> {
+  const wishes = {
+    options: ['--private-users'],
+    probe: ['show', '/proc/self/uid_map', 'create', '/made', 'exit', '0'],
+  };
+  const name = 'root of the pod is none of the users of the host';
+  await withPod(trial, 'private-users', name, wishes, async (pod) => {
+    requireSame(endWord(await pod.end(trial.patience)), '0', 'exit code of run');
+    const map = (pod.value('content') ?? '').trim().split(/\s+/).map(Number);
+    requireThat(map[0] === 0 && (map[1] ?? 0) > 0, `the map of users is ${map.join(' ')}`);
+    requireSame(pod.value('create:/made'), 'ok', 'making a file');
+    await trial.requireNothingLeft(pod);
   });
 }
 

@@ -34,8 +34,39 @@ export interface Laboratory {
   run(seconds: number, verb: string, ...words: readonly string[]): Promise<Ending>;
 }
 
-/** Names of its images: `probe` is plain, `volume` has a mount point, `restricted` has isolators. */
-export type ImageName = 'probe' | 'volume' | 'restricted' | 'unprivileged';
+/**
+ * Names of its images: `probe` is plain, `volume` has a mount point, `restricted` and `unprivileged` have
+ * isolators, the others are for what App Container asks of an executor.
+ */
+export type ImageName =
+  | 'probe'
+  | 'volume'
+  | 'restricted'
+  | 'unprivileged'
+  | 'validator'
+  | 'ordinary'
+  | 'limited'
+  | 'handled'
+  | 'filtered';
+
+/** What the `validator` image says, and its app finds: appc's own `ace/image_manifest_main.json.in` in small. */
+export const VALIDATOR = {
+  workingDirectory: '/opt/acvalidator',
+  environment: [{ name: 'IN_ACE_VALIDATOR', value: 'correct' }],
+  mountPoints: [
+    { name: 'database', path: '/db', readOnly: false },
+    { name: 'settings', path: '/opt/settings', readOnly: true },
+  ],
+} as const;
+
+/** Whom the `ordinary` image runs as. */
+export const ORDINARY = { user: '1007', group: '1009' } as const;
+
+/** What its handlers do with the marker files, and say. */
+const HANDLERS = {
+  'pre-start': ['say', 'pre-start', 'read', '/main', 'create', '/prestart'],
+  'post-stop': ['say', 'post-stop', 'read', '/prestart', 'read', '/main', 'create', '/poststop'],
+} as const;
 
 export function imageReference(name: ImageName): string {
   return `example.com/${name}:1.0.0`;
@@ -97,7 +128,8 @@ function laboratoryOf(directory: string, installation: Installation, probe: stri
 
 async function makeImages({ directory, installation, probe }: Laboratory): Promise<void> {
   const rootfs = join(directory, 'rootfs');
-  for (const folder of ['bin', 'data', 'etc']) mkdirSync(join(rootfs, folder), { recursive: true });
+  for (const folder of ['bin', 'data', 'etc', 'opt/acvalidator'])
+    mkdirSync(join(rootfs, folder), { recursive: true });
   copyFileSync(probe, join(rootfs, 'bin/probe'));
   chmodSync(join(rootfs, 'bin/probe'), 0o755);
   const exec = ['/bin/probe'];
@@ -107,7 +139,24 @@ async function makeImages({ directory, installation, probe }: Laboratory): Promi
     restricted: {
       isolators: [{ name: 'os/linux/capabilities-retain-set', value: { set: RESTRICTED.names } }],
     },
+    validator: VALIDATOR,
+    ordinary: ORDINARY,
+    limited: { isolators: [{ name: 'resource/memory', value: { limit: '64M' } }] },
+    handled: {
+      eventHandlers: Object.entries(HANDLERS).map(([name, words]) => ({
+        name,
+        exec: [...exec, ...words],
+      })),
+    },
     unprivileged: { isolators: [{ name: 'os/linux/no-new-privileges', value: true }] },
+    filtered: {
+      isolators: [
+        {
+          name: 'os/linux/seccomp-remove-set',
+          value: { errno: 'ENOTSUP', set: ['personality'] },
+        },
+      ],
+    },
   } as const satisfies Record<ImageName, object>;
   for (const [name, app] of Object.entries(images)) {
     const { path } = await installation.makeImage(name, rootfs, { exec, ...app });

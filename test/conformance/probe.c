@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
+#include <sys/personality.h>
 #include <sys/shm.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -124,6 +125,29 @@ static void try_open(const char *what, const char *path, int flags)
 		close(fd);
 }
 
+/* The options of what is mounted at a path, the topmost; `none` where nothing is (proc_pid_mountinfo(5)). */
+static void show_mount(const char *path)
+{
+	char line[4096], point[2048], options[512], found[512] = "none";
+	FILE *mounts = fopen("/proc/self/mountinfo", "r");
+	while (mounts != NULL && fgets(line, sizeof line, mounts) != NULL)
+		if (sscanf(line, "%*s %*s %*s %*s %2047s %511s", point, options) == 2 && strcmp(point, path) == 0)
+			memcpy(found, options, sizeof found);
+	if (mounts != NULL)
+		fclose(mounts);
+	printf("mount:%s=%s\n", path, found);
+}
+
+/* Takes so many MiB, and writes to each of their pages. */
+static void allocate(const char *mebibytes)
+{
+	size_t size = (size_t)atoi(mebibytes) << 20;
+	volatile char *memory = malloc(size);
+	for (size_t at = 0; memory != NULL && at < size; at += 4096)
+		memory[at] = 1;
+	printf("allocated=%s\n", memory != NULL ? mebibytes : strerror(errno));
+}
+
 /* Waits for something to be there, ten seconds at most. */
 static void await(const char *path)
 {
@@ -153,6 +177,22 @@ static void leave_orphan(void)
 	signal(SIGHUP, SIG_IGN);
 	for (;;)
 		pause();
+}
+
+/* As many children as it may have at the same time, up to twenty. */
+static void count_children(void)
+{
+	pid_t children[20];
+	int count = 0;
+	while (count < 20 && (children[count] = fork()) > 0)
+		count++;
+	if (count < 20 && children[count] == 0) {
+		pause();
+		_exit(0);
+	}
+	printf("children=%d\n", count);
+	for (int i = 0; i < count; i++)
+		kill(children[i], SIGKILL);
 }
 
 static void show_terminal(void)
@@ -220,6 +260,8 @@ static int carry_out(const char *command, const char *argument)
 		try_open("read", argument, O_RDONLY);
 	else if (strcmp(command, "write") == 0)
 		try_open("write", argument, O_WRONLY);
+	else if (strcmp(command, "personality") == 0)
+		printf("personality=%s\n", result(personality(0xffffffff)));
 	else if (strcmp(command, "create") == 0)
 		try_open("create", argument, O_WRONLY | O_CREAT);
 	else if (strcmp(command, "show") == 0)
@@ -228,6 +270,10 @@ static int carry_out(const char *command, const char *argument)
 		list(argument);
 	else if (strcmp(command, "await") == 0)
 		await(argument);
+	else if (strcmp(command, "mount") == 0)
+		show_mount(argument);
+	else if (strcmp(command, "allocate") == 0)
+		allocate(argument);
 	else if (strcmp(command, "connect") == 0)
 		try_to_connect(argument);
 	else if (strcmp(command, "shm") == 0)
@@ -238,6 +284,8 @@ static int carry_out(const char *command, const char *argument)
 		printf("shm=%s\n", result(shmctl(shmget((key_t)atoi(argument), 0, 0), IPC_RMID, NULL)));
 	else if (strcmp(command, "orphan") == 0)
 		leave_orphan();
+	else if (strcmp(command, "children") == 0)
+		count_children();
 	else if (strcmp(command, "terminal") == 0)
 		show_terminal();
 	else if (strcmp(command, "input") == 0)

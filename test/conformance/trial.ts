@@ -16,6 +16,7 @@ export const DUTIES = {
   signals: 'stops in order, passes signals on',
   killed: 'takes the pod with it, whatever it dies of',
   gc: 'removes what a killed run left',
+  executor: 'sets an app up as App Container has it',
 } as const;
 
 export type Duty = keyof typeof DUTIES;
