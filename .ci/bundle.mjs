@@ -88,7 +88,12 @@ const PATH_TO_START = [
   'cli/run',
   'cli/run-prepared',
   'cli/volume-options',
+  'isolation/named-system-calls',
+  'isolation/process-host',
   'pod/host-volumes',
+  'pod/limits',
+  'pod/own-users',
+  'pod/rootless',
   'stage1/nspawn',
   'stage1/provision',
 ].map((name) => `src/${name}.ts`);
