@@ -109,7 +109,7 @@ function optionFor(command: Command, word: string): Option | undefined {
 function rewriteOption(command: Command, option: Option, word: string): string | undefined {
   const equals = word.indexOf('=');
   if (option.optional) return equals < 0 ? `${word}=true` : word;
-  // commander counts `--no-…` as no boolean; to rkt's parser it is one as any.
+  // commander counts `--no-…` as no boolean; to rkt's parser it is one like the others.
   if (option.required || equals < 0) return word;
   const value = word.slice(equals + 1);
   if (['true', 't', '1', 'TRUE', 'True', 'T'].includes(value)) return word.slice(0, equals);

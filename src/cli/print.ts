@@ -7,7 +7,7 @@ const BROKEN_PIPE = 128 + 13;
 /**
  * Writes text to standard output, all of it before it returns. Node's own `process.stdout` would do,
  * and take 3 ms to load, a tenth of the time a command takes. When the reader is gone the process ends
- * quietly, as any program in a pipeline does. Throws `store` when it cannot be written (a full disk).
+ * quietly, like other programs in a pipeline. Throws `store` when it cannot be written (a full disk).
  */
 export function print(text: string): void {
   write(1, text);

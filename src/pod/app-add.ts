@@ -11,7 +11,6 @@ import { type Flavour, openFlavour } from '../stage1/flavour.ts';
 import { encodeAppPlan, MAX_APPS } from '../stage1/plan.ts';
 import { type AppSettings, type HostVolumeSettings, withoutFilters } from '../stage1/settings.ts';
 import { recheckImages } from '../trust/recheck.ts';
-import { processHost } from './app-host.ts';
 import { removeLeftovers } from './app-leftovers.ts';
 import { appFilters } from './call-filters.ts';
 import { imagesOf, layersOf, settledFinder, treesOf } from './image-layers.ts';
@@ -25,6 +24,7 @@ import {
   requireRunning,
 } from './mutable-pod.ts';
 import type { Pod } from './pod.ts';
+import { processHost } from './process-host.ts';
 import type { PodRecord } from './record.ts';
 import type { AppRequest, PodRequest, PrepareContext } from './request.ts';
 import { LINKS, linkLayers, makeRootfs, podRoots } from './rootfs.ts';

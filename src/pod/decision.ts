@@ -16,10 +16,10 @@ import type {
   Provision,
 } from '../stage1/settings.ts';
 import { isRootless } from '../system/ordinary-user.ts';
-import { processHost } from './app-host.ts';
 import { settleDevices } from './devices.ts';
 import { type LayeredApp, settleLayeredApp } from './layered-app.ts';
 import type { Pod } from './pod.ts';
+import { processHost } from './process-host.ts';
 import type { PodRequest, PrepareContext } from './request.ts';
 import { type PodRoots, podRoots } from './rootfs.ts';
 import type { PodStage1 } from './stage1.ts';

@@ -222,8 +222,9 @@ function lacksWorkingDirectory(
   if (mounts.some(({ path }) => lies(workingDirectory, path))) return format === 'oci';
   if (tree.stat(workingDirectory)?.isDirectory()) return false;
   if (format === 'oci' && tree.lstat(workingDirectory) === undefined) return true;
-  throw new GantryError(
-    'launch',
-    `${where}: the image has no directory ${workingDirectory} to work in: choose one with --working-dir`,
-  );
+  const what =
+    tree.stat(workingDirectory) === undefined
+      ? `the image has no directory ${workingDirectory} to work in`
+      : `${workingDirectory} of the image is no directory to work in`;
+  throw new GantryError('launch', `${where}: ${what}: choose one with --working-dir`);
 }

@@ -53,7 +53,7 @@ export interface PodSettings {
   readonly volumes: readonly string[];
   /** What of the host the apps' mounts name. Absent where nothing is. */
   readonly hostVolumes?: readonly HostVolumeSettings[];
-  /** An ordinary user's, in a user namespace of theirs: devices are the host's, overlayfs keeps its notes as anybody can. */
+  /** An ordinary user's, in a user namespace of theirs: devices are the host's, overlayfs keeps its notes where an ordinary user may. */
   readonly rootless?: true;
 }
 

@@ -1,7 +1,6 @@
 import { closeSync, constants, lstatSync, openSync, rmSync, type Stats, writeSync } from 'node:fs';
 import { errnoOf, GantryError } from '../error.ts';
 import { O_DIRECTORY, system } from '../system/binding.ts';
-import { isRootless, usableIds } from '../system/ordinary-user.ts';
 import { DirectoryFates } from './directory-fates.ts';
 import { DirectoryHandles, obstacleOf, openDirectory } from './directory-handles.ts';
 import {
@@ -10,6 +9,7 @@ import {
   checkSymlinkText,
   refusedEntry,
 } from './entry-name.ts';
+import { OrdinaryOwner } from './ordinary-owner.ts';
 import { isOverlayXattr, makeOpaque } from './overlay-marks.ts';
 import type { TarEntry } from './tar-reader.ts';
 
@@ -29,8 +29,7 @@ export class TreeWriter {
   readonly #root: number;
   readonly #handles: DirectoryHandles;
   readonly #fates: DirectoryFates;
-  /** Of an ordinary user: how many ids there are for owners. */
-  readonly #ids = isRootless() ? { uid: usableIds('uid'), gid: usableIds('gid') } : undefined;
+  readonly #owner = new OrdinaryOwner();
   /** The file whose content comes in several pieces, and how many bytes are still to come. */
   #open: { fd: number; entry: TarEntry; path: string } | undefined;
   #waiting: { entry: TarEntry; path: string } | undefined;
@@ -54,7 +53,7 @@ export class TreeWriter {
    */
   entry(entry: TarEntry, path: string): void {
     checkXattrs(entry);
-    this.#checkOwner(entry);
+    this.#owner.check(entry);
     if (path === '' && entry.type !== 'directory') {
       throw refusedEntry(entry.name, `the root file system is a ${entry.type}`);
     }
@@ -138,21 +137,7 @@ export class TreeWriter {
   #write(entry: TarEntry, path: string): void {
     if (entry.type === 'directory') this.#directory(entry, path);
     else this.#replacing(entry, path, (parent, name) => this.#create(entry, path, parent, name));
-    if (entry.type !== 'hard-link' && !this.#cannotBe(entry)) this.#setXattrs(entry, path);
-  }
-
-  /** A device in the tree of an ordinary user, who can make none. */
-  #cannotBe({ type }: TarEntry): boolean {
-    return this.#ids !== undefined && (type === 'character-device' || type === 'block-device');
-  }
-
-  #checkOwner({ name, uid, gid }: TarEntry): void {
-    if (this.#ids === undefined || (uid < this.#ids.uid && gid < this.#ids.gid)) return;
-    const ids = Math.min(this.#ids.uid, this.#ids.gid);
-    throw refusedEntry(
-      name,
-      `its owner ${uid}:${gid} is beyond your ${ids} ids: have more in /etc/subuid and /etc/subgid`,
-    );
+    if (entry.type !== 'hard-link' && !this.#owner.cannotMake(entry)) this.#setXattrs(entry, path);
   }
 
   #create(entry: TarEntry, path: string, parent: number, name: string): void {
@@ -271,7 +256,7 @@ export class TreeWriter {
         throw refusedEntry(entry.name, 'character device 0/0 is an overlayfs whiteout');
       }
       // Nothing is there then, of lower layers neither: apps could not open it anyway.
-      if (this.#cannotBe(entry)) {
+      if (this.#owner.cannotMake(entry)) {
         this.#whiteout(parent, name);
         return;
       }

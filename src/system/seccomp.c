@@ -49,14 +49,21 @@ static int name_of(napi_env env, napi_value value, char name[MAX_NAME])
 	return napi_get_value_string_utf8(env, value, name, MAX_NAME, &length) == napi_ok && strlen(name) == length;
 }
 
+/* The one argument, a name. */
+static int only_name(napi_env env, napi_callback_info info, char name[MAX_NAME])
+{
+	size_t argc = 1;
+	napi_value argument;
+	return napi_get_cb_info(env, info, &argc, &argument, NULL, NULL) == napi_ok && argc > 0 && name_of(env, argument, name);
+}
+
 /* callNumber(name) -> the call's number, negative where this machine's own architecture has no such call;
  * undefined when libseccomp does not know it on any. */
 static napi_value do_call_number(napi_env env, napi_callback_info info)
 {
 	char name[MAX_NAME];
-	size_t argc = 1;
-	napi_value argument, result = NULL;
-	if (napi_get_cb_info(env, info, &argc, &argument, NULL, NULL) != napi_ok || argc < 1 || !name_of(env, argument, name))
+	napi_value result = NULL;
+	if (!only_name(env, info, name))
 		return bad_arguments(env);
 	int number = seccomp_syscall_resolve_name(name);
 	if (number != __NR_SCMP_ERROR)
@@ -68,9 +75,8 @@ static napi_value do_call_number(napi_env env, napi_callback_info info)
 static napi_value do_errno_number(napi_env env, napi_callback_info info)
 {
 	char name[MAX_NAME];
-	size_t argc = 1;
-	napi_value argument, result = NULL;
-	if (napi_get_cb_info(env, info, &argc, &argument, NULL, NULL) != napi_ok || argc < 1 || !name_of(env, argument, name))
+	napi_value result = NULL;
+	if (!only_name(env, info, name))
 		return bad_arguments(env);
 	for (int number = 1; number < 256; number++) {
 		const char *known = strerrorname_np(number);

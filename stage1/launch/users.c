@@ -24,6 +24,10 @@ static int write_map(const struct section *supervisor, enum word word, pid_t pid
 			text_add(&t, k + 1 < step->argc ? " " : "\n");
 		}
 	}
+	if (t.length + 1 == t.room) { /* what did not fit is cut off */
+		errno = E2BIG;
+		return -1;
+	}
 	int fd = open_process_file(pid, file, O_WRONLY);
 	ssize_t n = fd < 0 ? -1 : write(fd, lines, t.length);
 	int number = errno;

@@ -53,12 +53,8 @@ function isolatedRun(
   isolators: readonly string[],
   run: Contender,
 ): Contender {
-  return {
-    ...run,
-    name: `${run.name}, all isolators`,
-    note: `the same with ${isolators.join(' ')}`,
-    round: async () => [gantry.command('run', '--net=none', reference, ...isolators)],
-  };
+  const round = async () => [gantry.command('run', '--net=none', reference, ...isolators)];
+  return { ...isolated(run, isolators), round };
 }
 
 function isolatedPrepared(
@@ -67,13 +63,17 @@ function isolatedPrepared(
   isolators: readonly string[],
   run: Contender,
 ): Contender {
+  const round = async () => {
+    const uuid = await gantry.call('prepare', reference, ...isolators);
+    return [gantry.command('run-prepared', uuid)];
+  };
+  return { ...isolated(run, isolators), round };
+}
+
+function isolated(run: Contender, isolators: readonly string[]): Contender {
   return {
     ...run,
     name: `${run.name}, all isolators`,
     note: `the same with ${isolators.join(' ')}`,
-    round: async () => {
-      const uuid = await gantry.call('prepare', reference, ...isolators);
-      return [gantry.command('run-prepared', uuid)];
-    },
   };
 }

@@ -98,7 +98,7 @@ const OF_APP: readonly Row[] = [
   ['--working-dir=/a/../b', '--working-dir: "/a/../b" is no absolute path without ".."'],
   [
     '--working-dir=/etc/plain',
-    'the image has no directory /etc/plain to work in: choose one with --working-dir',
+    '/etc/plain of the image is no directory to work in: choose one with --working-dir',
   ],
   [
     '--working-dir=/none',

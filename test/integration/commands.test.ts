@@ -1,17 +1,12 @@
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
-import {
-  createInstallation,
-  type Ending,
-  exitCodeOf,
-  type Installation,
-} from '../support/installation.ts';
+import { type Ending, exitCodeOf, type Installation } from '../support/installation.ts';
 import { buildProgram } from '../support/program.ts';
 import { needs, program, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 
 /** Exits with its first argument; waits for ever without one. */
 const app = buildProgram(`
@@ -32,13 +27,8 @@ let reference: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   reference = await gantry.storeProgram('app', app);
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

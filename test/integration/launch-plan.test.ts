@@ -206,6 +206,16 @@ describe('a plan is refused before anything is done', () => {
     expect(pod.status('pid')).toBeUndefined();
   });
 
+  it('never with some of its users only, where they are more than can be mapped at once', async () => {
+    const pod = new LaunchPod(plan);
+    const many = (step: Step): Step[] =>
+      step[0] === 'map-users' ? Array.from({ length: 200 }, () => step) : [step];
+    pod.writePlan(changed(pod, (steps) => withUsers(steps).flatMap(many)));
+    const { code, stderr } = await pod.run();
+    expect(code).toBe(254);
+    expect(stderr).toBe('gantry: run: users of the pod: Argument list too long\n');
+  });
+
   it('that another user could have written, or that is a link', async () => {
     const pod = new LaunchPod(plan);
     chmodSync(join(pod.directory, 'plan'), 0o666);

@@ -1,12 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { newUuid } from '../../src/system/uuid.ts';
-import { createInstallation, type Installation } from '../support/installation.ts';
+import type { Installation } from '../support/installation.ts';
 import { buildProgram } from '../support/program.ts';
 import { needs, program, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 
 /** Exits with its first argument. */
 const app = buildProgram(`
@@ -24,8 +24,7 @@ let prepared: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   const reference = await gantry.storeProgram('app', app);
   const [volume, mount] = [`--volume=data,kind=host,source=${directory},readOnly=true`, 'data'];
   ended = await gantry.call(
@@ -36,10 +35,6 @@ beforeAll(async () => {
   );
   await gantry.run('run-prepared', ended);
   prepared = await gantry.call('prepare', reference);
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

@@ -1,29 +1,21 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
+import { beforeAll, beforeEach, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
-import { createInstallation, exitCodeOf, type Installation } from '../support/installation.ts';
+import { exitCodeOf, type Installation } from '../support/installation.ts';
 import { buildProgram } from '../support/program.ts';
 import { needs, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 
 /** What starts with a machine, in small; test/bench has 200. */
 const PODS = 24;
 
-let directory: string;
 let gantry: Installation;
 let reference: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ gantry } = await sharedInstallation());
   const waiting = buildProgram('#include <unistd.h>\nint main(void) { for (;;) pause(); }');
   reference = await gantry.storeProgram('waiting', waiting);
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

@@ -5,15 +5,14 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
-import { createInstallation, type Installation, runCommand } from '../support/installation.ts';
+import { type Installation, runCommand } from '../support/installation.ts';
 import { needs, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 import { body, World } from './fetch-world.ts';
 import { buildProbe } from './pod-probe.ts';
 
@@ -29,8 +28,7 @@ let source: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   reference = await gantry.storeProgram('probe', buildProbe());
   [{ id }] = JSON.parse(await gantry.call('image list', '--format=json'));
   const ociRoot = join(directory, 'oci');
@@ -48,10 +46,6 @@ beforeAll(async () => {
   source = join(directory, 'source');
   mkdirSync(source);
   writeFileSync(join(source, 'here'), 'host\n');
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

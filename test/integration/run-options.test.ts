@@ -1,24 +1,12 @@
-import {
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  readlinkSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
+import { existsSync, readFileSync, readlinkSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
-import {
-  createInstallation,
-  exitCodeOf,
-  type Installation,
-  runCommand,
-} from '../support/installation.ts';
+import { exitCodeOf, type Installation, runCommand } from '../support/installation.ts';
 import { buildProgram } from '../support/program.ts';
 import { needs, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 
 /** Says what is asked for, each argument by itself. */
 const program = buildProgram(`
@@ -59,13 +47,8 @@ let reference: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   reference = await gantry.storeProgram('teller', program);
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

@@ -4,25 +4,19 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readFileSync,
   readlinkSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest';
 import { collectGarbage } from '../../src/stage1/garbage.ts';
 import { leaksSince, readHost } from '../support/host.ts';
-import {
-  createInstallation,
-  type Ending,
-  type Installation,
-  type SignedImage,
-} from '../support/installation.ts';
+import type { Ending, Installation, SignedImage } from '../support/installation.ts';
 import { buildProgram } from '../support/program.ts';
 import { needs, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 import { writeShellStage1 } from '../support/shell-stage1.ts';
 import { temporaryDirectory } from '../support/temporary.ts';
 import { until } from './launch/pods.ts';
@@ -41,17 +35,12 @@ let app: SignedImage;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   const rootfs = join(directory, 'rootfs');
   mkdirSync(rootfs);
   copyFileSync(buildProgram('int main(void) { return 0; }'), join(rootfs, 'app'));
   app = await gantry.makeImage('app', rootfs, { exec: ['/app'] });
   await gantry.call('fetch', app.path);
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => {

@@ -1,10 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { leaksSince, readHost } from '../support/host.ts';
-import { createInstallation, type Installation } from '../support/installation.ts';
+import type { Installation } from '../support/installation.ts';
 import { needs, root } from '../support/requirements.ts';
+import { sharedInstallation } from '../support/shared-installation.ts';
 import { buildProbe } from './pod-probe.ts';
 
 let directory: string;
@@ -14,16 +14,11 @@ let source: string;
 
 beforeAll(async () => {
   if (!root.met) return;
-  directory = mkdtempSync(join(tmpdir(), 'gantry-test-'));
-  gantry = await createInstallation(directory);
+  ({ directory, gantry } = await sharedInstallation());
   reference = await gantry.storeProgram('probe', buildProbe());
   source = join(directory, 'source');
   mkdirSync(source);
   writeFileSync(join(source, 'here'), 'host\n');
-});
-
-afterAll(() => {
-  if (directory !== undefined) rmSync(directory, { recursive: true, force: true });
 });
 
 beforeEach((context) => needs(context, root));

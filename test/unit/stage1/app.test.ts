@@ -211,7 +211,7 @@ describe('an app of an OCI image', () => {
 
   it('is refused when something else is where it is to work', () => {
     expect(() => settle({ ...oci, workingDirectory: '/etc/hosts' })).toThrow(
-      'the image has no directory /etc/hosts to work in',
+      '/etc/hosts of the image is no directory to work in',
     );
   });
 
